@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 use sha2::{Digest, Sha256};
 
 /// Where the knowledge of the peer's leaf certificate comes from.
@@ -189,8 +189,9 @@ fn spki_pin(leaf: &CertificateDer<'_>) -> Result<[u8; 32], rustls::Error> {
     Ok(Sha256::digest(spki.as_ref()).into())
 }
 
+/// Not as rustls' `CertificateError::Other`: that one is shown to people in its debug form.
 fn refusal(why: UnexpectedLeaf) -> rustls::Error {
-    rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
+    rustls::Error::Other(OtherError(Arc::new(why)))
 }
 
 impl fmt::Debug for PinnedLeaf {

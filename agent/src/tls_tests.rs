@@ -48,8 +48,8 @@ fn handshake(client: &Arc<ClientConfig>, server: &Identity) -> Result<(), String
 }
 
 fn carry(
-    write: impl Fn(&mut dyn io::Write) -> io::Result<usize>,
-    read: impl Fn(&mut dyn io::Read) -> io::Result<usize>,
+    mut write: impl FnMut(&mut dyn io::Write) -> io::Result<usize>,
+    mut read: impl FnMut(&mut dyn io::Read) -> io::Result<usize>,
 ) {
     let mut bytes = Vec::new();
     while write(&mut bytes).unwrap() > 0 {}

@@ -13,6 +13,7 @@ mod node;
 mod property;
 mod storage;
 mod tasks;
+mod token;
 mod transport;
 mod upid;
 
@@ -25,5 +26,6 @@ pub use property::{
 };
 pub use storage::{StorageStatus, TemplateDownload, Volume};
 pub use tasks::{TaskEntry, TaskExit, TaskFilter, TaskSource, TaskStatus};
-pub use transport::{ApiToken, InvalidToken, Params, Pve, PveSetupError};
+pub use token::{ApiToken, InvalidToken};
+pub use transport::{Params, Pve, PveSetupError};
 pub use upid::{InvalidUpid, Upid};
