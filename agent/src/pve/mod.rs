@@ -29,3 +29,6 @@ pub use tasks::{TaskEntry, TaskExit, TaskFilter, TaskSource, TaskStatus};
 pub use token::{ApiToken, InvalidToken};
 pub use transport::{Params, Pve, PveSetupError};
 pub use upid::{InvalidUpid, Upid};
+
+#[cfg(test)]
+mod recorded_tests;

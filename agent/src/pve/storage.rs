@@ -72,11 +72,13 @@ pub struct Volume {
     pub encrypted: Option<String>,
 }
 
-/// A template to fetch, by what it must be.
+/// A template or image to fetch, by what it must be.
 #[derive(Debug, Clone)]
 pub struct TemplateDownload<'a> {
     /// Where it comes from.
     pub url: &'a str,
+    /// What it is to PVE: `vztmpl`, `import`, `iso`.
+    pub content: &'a str,
     /// The name it gets on the storage.
     pub filename: &'a FileName,
     /// What its bytes must hash to.
@@ -111,7 +113,7 @@ impl Pve {
         template: &TemplateDownload<'_>,
     ) -> Result<Upid, PveError> {
         let params = [
-            ("content", "vztmpl"),
+            ("content", template.content),
             ("url", template.url),
             ("filename", template.filename.as_str()),
             ("checksum", template.checksum),

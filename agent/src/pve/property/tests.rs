@@ -4,6 +4,8 @@ use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, propte
 use proptest::sample::{Index, subsequence};
 use proptest::strategy::{Just, Strategy};
 
+use felhom_shared::desired::GuestKind;
+
 use super::*;
 
 const RECORDED_LXC_NET: &str =
