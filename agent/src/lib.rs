@@ -1,6 +1,31 @@
 //! felhom-agent: fetches what a Proxmox host should be, makes it so, and reports.
 //!
 //! The inside follows the data and nothing flows back:
-//! `hub poll → accept → observe → plan → execute → report → hub`.
+//!
+//! ```text
+//! hub::poll → accept → observe → plan → execute → report → hub::report
+//!             (pure)             (pure)  journal   (pure)
+//! ```
+//!
+//! The agent opens every connection itself, keeps the last good document when the next one is bad, and never
+//! runs a guarded step without a grant.
 
+pub mod accept;
+pub mod adopt;
+pub mod backoff;
+pub mod class;
+pub mod cli;
+pub mod config;
+pub mod cycle;
+pub mod daemon;
+pub mod execute;
+pub mod hub;
+pub mod node;
+pub mod observe;
+pub mod plan;
 pub mod pve;
+pub mod report;
+pub mod resources;
+pub mod state;
+pub mod step;
+pub mod tls;

@@ -138,10 +138,9 @@ fn check_guest(at: &str, guest: &GuestSpec) -> Result<(), DesiredError> {
     if let Some(window) = &guest.maintenance_window {
         check_window(&format!("{at}.maintenance_window"), window)?;
     }
-    if let Some(text) = &guest.description {
-        if text.len() > 8192 || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-            return invalid(format!("{at}.description"), "at most 8192 bytes and no control characters");
-        }
+    let described = guest.description.as_deref().unwrap_or_default();
+    if described.len() > 8192 || described.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        return invalid(format!("{at}.description"), "at most 8192 bytes and no control characters");
     }
     check_kind(at, guest)?;
     check_source(at, guest)?;

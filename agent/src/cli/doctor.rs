@@ -1,0 +1,167 @@
+//! `felhom-agent doctor`: everything the agent needs, each with what to do. Reads only.
+
+use std::process::ExitCode;
+
+use felhom_shared::wire::PollQuery;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::paint::{Tone, clean, json, line, paint};
+use super::setup::{block_on, hub, observer, pve};
+use super::{Cli, CliError};
+use crate::config::Config;
+use crate::observe::failure;
+use crate::pve::{Permissions, Pve};
+
+/// What the guests' part of the work needs, on the path where it is checked.
+const PRIVILEGES: [(&str, &str); 14] = [
+    ("/vms", "VM.Audit"),
+    ("/vms", "VM.Allocate"),
+    ("/vms", "VM.Clone"),
+    ("/vms", "VM.PowerMgmt"),
+    ("/vms", "VM.Config.CPU"),
+    ("/vms", "VM.Config.Memory"),
+    ("/vms", "VM.Config.Disk"),
+    ("/vms", "VM.Config.Network"),
+    ("/vms", "VM.Config.Options"),
+    ("/storage", "Datastore.Audit"),
+    ("/storage", "Datastore.AllocateSpace"),
+    ("/storage", "Datastore.AllocateTemplate"),
+    ("/sdn/zones/localnetwork", "SDN.Use"),
+    ("/nodes", "Sys.Audit"),
+];
+/// The journal must be writable when it is needed most.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+const SKEW_MAX_S: i64 = 120;
+
+#[derive(Serialize)]
+struct Finding {
+    check: &'static str,
+    ok: bool,
+    text: String,
+}
+
+fn good(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding { check, ok: true, text: text.into() }
+}
+
+fn bad(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding { check, ok: false, text: text.into() }
+}
+
+pub(super) fn doctor(cli: &Cli) -> Result<ExitCode, CliError> {
+    let mut findings = Vec::new();
+    match cli.read_config() {
+        Ok(config) => {
+            findings.push(good("configuration", cli.config.display().to_string()));
+            findings.push(disk(&config));
+            findings.extend(block_on(async {
+                let mut found = check_pve(&config).await;
+                found.extend(check_hub(&config).await);
+                Ok(found)
+            })?);
+        }
+        Err(error) => findings.push(bad("configuration", chain(&error))),
+    }
+    if cli.json {
+        json(&findings);
+    } else {
+        for finding in &findings {
+            let mark = if finding.ok { paint(Tone::Good, "ok  ") } else { paint(Tone::Bad, "FAIL") };
+            line(&format!("{mark}  {:<14} {}", finding.check, clean(&finding.text)));
+        }
+    }
+    Ok(if findings.iter().all(|finding| finding.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn disk(config: &Config) -> Finding {
+    let folder = &config.state_dir;
+    let probe = folder.join(".doctor");
+    let written = std::fs::write(&probe, b"x").and_then(|()| std::fs::remove_file(&probe));
+    if let Err(error) = written {
+        return bad(
+            "state folder",
+            format!("{} cannot be written ({error}): make the folder, check the disk", folder.display()),
+        );
+    }
+    match nix::sys::statvfs::statvfs(folder) {
+        Ok(space) => {
+            let free = space.blocks_available() * space.fragment_size();
+            let text = format!("{}, {} MiB free", folder.display(), free >> 20);
+            if free < FREE_BYTES_MIN {
+                bad("state folder", format!("{text}: free some space"))
+            } else {
+                good("state folder", text)
+            }
+        }
+        Err(error) => bad("state folder", format!("{} cannot be measured: {error}", folder.display())),
+    }
+}
+
+async fn check_pve(config: &Config) -> Vec<Finding> {
+    let pve = match pve(config) {
+        Ok(pve) => pve,
+        Err(error) => return vec![bad("pve", chain(&error))],
+    };
+    let mut findings = Vec::new();
+    match observer(config, &pve).find_node().await {
+        Ok((node, version)) => {
+            findings.push(good("pve", format!("{} answers as node {node}, PVE {version}", config.pve.url)));
+        }
+        Err(failure) => return vec![bad("pve", failure.text)],
+    }
+    findings.push(privileges(&pve).await);
+    findings
+}
+
+async fn privileges(pve: &Pve) -> Finding {
+    let permissions: Permissions = match pve.permissions().await {
+        Ok(permissions) => permissions,
+        Err(error) => return bad("privileges", failure(&error).text),
+    };
+    let missing: Vec<String> = PRIVILEGES
+        .iter()
+        .filter(|(path, privilege)| !permissions.has(path, privilege))
+        .map(|(path, privilege)| format!("{privilege} on {path}"))
+        .collect();
+    if missing.is_empty() {
+        return good("privileges", format!("the token has all {} that guests need", PRIVILEGES.len()));
+    }
+    let text = format!("the token lacks {}: give them to the token and to its user", missing.join(", "));
+    bad("privileges", text)
+}
+
+async fn check_hub(config: &Config) -> Vec<Finding> {
+    let hub = match hub(config) {
+        Ok(hub) => hub,
+        Err(error) => return vec![bad("hub", chain(&error))],
+    };
+    if let Err(error) = hub.poll(&PollQuery::default()).await {
+        return vec![bad("hub", format!("{error}. Check address, pin and key in the configuration"))];
+    }
+    let mut findings = vec![good("hub", format!("{} knows this host", config.hub.url))];
+    findings.push(match hub.clock().await {
+        Ok(hub_time) => clock(hub_time),
+        Err(error) => bad("clock", format!("the hub's time cannot be read: {error}")),
+    });
+    findings
+}
+
+fn clock(hub_time: Timestamp) -> Finding {
+    let skew_s = Timestamp::now().duration_since(hub_time).as_secs();
+    if skew_s.abs() <= SKEW_MAX_S {
+        return good("clock", format!("within {} s of the hub's", skew_s.abs().max(1)));
+    }
+    let side = if skew_s > 0 { "ahead of" } else { "behind" };
+    bad("clock", format!("{} s {side} the hub's: check `timedatectl` and the box's battery", skew_s.abs()))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

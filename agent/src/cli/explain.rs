@@ -1,0 +1,105 @@
+//! `felhom-agent explain GUEST`: cause, since when, next try, who must act.
+
+use std::process::ExitCode;
+
+use felhom_shared::desired::GuestSpec;
+use felhom_shared::report::{HostState, Note, NoteKind, Outcome, StepOutcome};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::paint::{Tone, clean, json, line, paint, word};
+use super::plan::{in_force, look, print_guest, print_note};
+use super::setup::state_to_read;
+use super::{Cli, CliError};
+use crate::state::PastStep;
+
+/// How many of a guest's last steps are shown.
+const HISTORY: u32 = 10;
+
+#[derive(Serialize)]
+struct Explanation {
+    guest: String,
+    vmid: u32,
+    outcome: Outcome,
+    must_act: &'static str,
+    failing_since: Option<Timestamp>,
+    notes: Vec<Note>,
+    next_steps: Vec<String>,
+    history: Vec<String>,
+}
+
+pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
+    let config = cli.read_config()?;
+    let desired = in_force(&config)?;
+    let fits = |spec: &&GuestSpec| {
+        spec.name.as_str() == wanted || spec.vmid.to_string() == wanted || spec.guest_id.to_string() == wanted
+    };
+    let spec = desired.guests.iter().find(fits).ok_or_else(|| CliError::NoGuest(wanted.to_owned()))?;
+    let (_, plan) = look(&config, &desired)?;
+    let guest = plan.guests.iter().find(|guest| guest.guest_id == spec.guest_id);
+    let guest = guest.ok_or_else(|| CliError::NoGuest(wanted.to_owned()))?;
+    let state = state_to_read(&config)?;
+    let past =
+        state.as_ref().map(|state| state.history(spec.guest_id, HISTORY)).transpose()?.unwrap_or_default();
+    let report: Option<HostState> = state.map(|state| state.last_report()).transpose()?.flatten();
+    let told =
+        report.and_then(|report| report.guests.into_iter().find(|told| told.guest_id == spec.guest_id));
+    // The running agent knows of back-off and budget; a fresh plan does not.
+    let waiting: Vec<Note> = told
+        .map(|told| told.notes.into_iter().filter(|note| note.kind == NoteKind::Waiting).collect())
+        .unwrap_or_default();
+    let notes: Vec<Note> = guest.notes.iter().cloned().chain(waiting).collect();
+    let since = failing_since(&past);
+    let must_act = who_must_act(guest.outcome, since.is_some());
+    if cli.json {
+        json(&Explanation {
+            guest: guest.name.clone(),
+            vmid: guest.vmid.get(),
+            outcome: guest.outcome,
+            must_act,
+            failing_since: since,
+            notes,
+            next_steps: guest.steps.iter().map(|step| format!("{}: {step}", step.word())).collect(),
+            history: past.iter().map(past_line).collect(),
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_guest(guest);
+    notes.iter().skip(guest.notes.len()).for_each(print_note);
+    line(&format!("it is {}; {must_act}", word(guest.outcome)));
+    if let Some(since) = since {
+        line(&paint(Tone::Bad, &format!("steps have failed since {since}")));
+    }
+    if !past.is_empty() {
+        line("last steps, newest first:");
+        past.iter().for_each(|step| line(&format!("  {}", clean(&past_line(step)))));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn past_line(past: &PastStep) -> String {
+    let outcome =
+        past.outcome.map_or_else(|| "open".to_owned(), |outcome| format!("{outcome:?}").to_lowercase());
+    let why = past.failure.as_ref().map(|failure| format!(" - {}", failure.text)).unwrap_or_default();
+    format!("{}  {}  {outcome}{why}", past.began_at, past.step.word())
+}
+
+/// The beginning of the unbroken row of failures that reaches to now.
+fn failing_since(past: &[PastStep]) -> Option<Timestamp> {
+    let failed = past.iter().take_while(|step| step.outcome == Some(StepOutcome::Failed));
+    failed.last().map(|step| step.began_at)
+}
+
+fn who_must_act(outcome: Outcome, failing: bool) -> &'static str {
+    match outcome {
+        Outcome::Converged => "nobody needs to act",
+        Outcome::Converging if failing => "the agent tries again; read the failure above",
+        Outcome::Converging => "the agent acts in its next cycle",
+        Outcome::Waiting => "the agent acts when the time comes",
+        Outcome::Held => "an operator must sign the held step",
+        Outcome::Refused => "the operator must change the document, or a person the guest",
+        Outcome::Unreadable => "PVE must become readable; `felhom-agent doctor` says what is wrong",
+        Outcome::Interrupted => "the agent finds out what became of the step",
+        Outcome::Failed => "the agent tries again; read the failure above",
+    }
+}

@@ -1,0 +1,63 @@
+//! `felhom-agent status`: what the agent last reported, from its own state. Asks nobody.
+
+use std::process::ExitCode;
+
+use felhom_shared::report::{HostState, NodeState};
+
+use super::paint::{Tone, clean, json, line, outcome, paint};
+use super::setup::state_to_read;
+use super::{Cli, CliError};
+
+pub(super) fn status(cli: &Cli) -> Result<ExitCode, CliError> {
+    let config = cli.read_config()?;
+    let report: Option<HostState> =
+        state_to_read(&config)?.map(|state| state.last_report()).transpose()?.flatten();
+    let Some(report) = report else {
+        line(
+            "the agent has not finished a cycle yet; start it with `felhom-agent run`, or ask `felhom-agent doctor`",
+        );
+        return Ok(ExitCode::FAILURE);
+    };
+    if cli.json {
+        json(&report);
+    } else {
+        print(&report);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(report: &HostState) {
+    let number = |generation: Option<felhom_shared::id::Generation>| {
+        generation.map_or_else(|| "none".to_owned(), |generation| generation.to_string())
+    };
+    let generation = &report.generation;
+    line(&format!(
+        "generation {} received, {} reached",
+        paint(Tone::Bold, &number(generation.received)),
+        paint(Tone::Bold, &number(generation.reached))
+    ));
+    if let Some(refused) = &generation.refused {
+        line(&paint(
+            Tone::Bad,
+            &format!("generation {} refused ({}): {}", refused.generation, refused.code, refused.text),
+        ));
+    }
+    match &report.node {
+        NodeState::Present { node, pve_version } => {
+            line(&paint(Tone::Quiet, &format!("node {node}, PVE {pve_version}")));
+        }
+        NodeState::Unreadable { text, .. } => line(&paint(Tone::Bad, text)),
+    }
+    for guest in &report.guests {
+        line(&format!("{:>9}  {}  {}", guest.vmid, paint(Tone::Bold, &guest.name), outcome(guest.outcome)));
+        for note in &guest.notes {
+            line(&format!("           {}: {}", note.code, clean(&note.text)));
+        }
+    }
+    for guest in &report.unmanaged {
+        line(&paint(Tone::Quiet, &format!("{:>9}  {}  unmanaged", guest.vmid, guest.name)));
+    }
+    if report.journal_open > 0 {
+        line(&paint(Tone::Busy, &format!("{} steps are open in the journal", report.journal_open)));
+    }
+}

@@ -1,0 +1,167 @@
+//! The agent's configuration: one TOML file, every default in this file.
+//!
+//! Never edited by code. Secrets are not in it: it names the files that hold them, and refuses one that others
+//! may read.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use felhom_shared::id::{HostId, NodeName};
+use felhom_shared::key::ApiKey;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::pve::ApiToken;
+
+/// Where the configuration is looked for.
+pub const DEFAULT_PATH: &str = "/etc/felhom/agent.toml";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who this box is at the hub.
+    pub host_id: HostId,
+    /// Where the agent keeps its state.
+    #[serde(default = "state_dir")]
+    pub state_dir: PathBuf,
+    /// Guests that may be changed in an hour without a signature. Only a person at the box can raise it.
+    #[serde(default = "change_budget_per_hour")]
+    pub change_budget_per_hour: u32,
+    /// The hub.
+    pub hub: HubConfig,
+    /// The Proxmox API of this host.
+    #[serde(default)]
+    pub pve: PveConfig,
+}
+
+/// How the hub is reached and recognised.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubConfig {
+    /// `https://…`
+    pub url: String,
+    /// Accepted public keys, `sha256:<hex>` of the certificate's SubjectPublicKeyInfo.
+    pub pins: Vec<String>,
+    /// The file with the host's API key.
+    #[serde(default = "hub_key_file")]
+    pub key_file: PathBuf,
+}
+
+/// How the Proxmox API is reached and recognised.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PveConfig {
+    /// The API's address.
+    pub url: String,
+    /// The certificate that pveproxy serves; read again when it is renewed.
+    pub certificate: PathBuf,
+    /// The file with the API token, `user@realm!id=secret`.
+    pub token_file: PathBuf,
+    /// The node's name, where the API shows several.
+    pub node: Option<NodeName>,
+}
+
+impl Default for PveConfig {
+    fn default() -> Self {
+        Self {
+            url: "https://127.0.0.1:8006".to_owned(),
+            certificate: "/etc/pve/local/pve-ssl.pem".into(),
+            token_file: "/etc/felhom/pve-token".into(),
+            node: None,
+        }
+    }
+}
+
+fn state_dir() -> PathBuf {
+    "/var/lib/felhom".into()
+}
+
+fn hub_key_file() -> PathBuf {
+    "/etc/felhom/hub-key".into()
+}
+
+fn change_budget_per_hour() -> u32 {
+    20
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a valid configuration.
+    #[error("{path} is not a valid configuration: {text}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what, as the parser says it.
+        text: String,
+    },
+    /// A secret that others on the box may read.
+    #[error("{path} may be read by others: make it private with `chmod 600 {path}`")]
+    TooOpen {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A file that does not hold what it should.
+    #[error("{path} does not hold {what}: {reason}")]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What should be in it.
+        what: &'static str,
+        /// What is wrong; never the content.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path)?;
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: path.to_owned(), text: error.to_string() })
+    }
+
+    /// The host's API key.
+    pub fn hub_key(&self) -> Result<ApiKey, ConfigError> {
+        let path = &self.hub.key_file;
+        ApiKey::parse(&read_secret(path)?).map_err(|error| ConfigError::Content {
+            path: path.clone(),
+            what: "a felhom key",
+            reason: error.to_string(),
+        })
+    }
+
+    /// The Proxmox API token.
+    pub fn pve_token(&self) -> Result<ApiToken, ConfigError> {
+        let path = &self.pve.token_file;
+        ApiToken::new(read_secret(path)?.trim()).map_err(|error| ConfigError::Content {
+            path: path.clone(),
+            what: "a Proxmox API token",
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    let metadata =
+        fs::metadata(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(ConfigError::TooOpen { path: path.to_owned() });
+    }
+    read_text(path).map(Zeroizing::new)
+}

@@ -1,0 +1,230 @@
+//! One pass of the loop after another until nothing is left to do. Makes no decisions of its own.
+//!
+//! adopt → (observe → plan → execute)* → report. What the cycle did and could not do is report content; only a
+//! state file that cannot be written is an error.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use felhom_shared::desired::DesiredState;
+use felhom_shared::id::{Generation, GuestId, HostId};
+use felhom_shared::report::{CycleCost, GenerationState, HostState, Note, NoteKind, Outcome, StepOutcome};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::accept::Accepted;
+use crate::adopt::adopt;
+use crate::backoff::Backoff;
+use crate::execute::{Executed, Execution};
+use crate::observe::{ObservedHost, Observer};
+use crate::plan::{Limits, Plan, plan};
+use crate::pve::Pve;
+use crate::report::{guest_reports, tellings};
+use crate::state::{State, StateError};
+
+/// A guest is created, grown and started in three passes; more than this many means going round in circles.
+const PASSES_MAX: usize = 8;
+
+/// What runs cycles.
+pub struct Cycle {
+    host_id: HostId,
+    pve: Pve,
+    state: State,
+    observer: Observer,
+    backoff: Backoff,
+    budget_per_hour: u32,
+    last: Option<HostState>,
+}
+
+/// What a cycle came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CycleEnd {
+    /// What the box is now.
+    pub state: HostState,
+    /// What it cost.
+    pub cost: CycleCost,
+}
+
+impl Cycle {
+    /// A loop over `pve` with its memory in `state`.
+    #[must_use]
+    pub fn new(host_id: HostId, pve: Pve, state: State, observer: Observer, budget_per_hour: u32) -> Self {
+        let last = state.last_report().ok().flatten();
+        Self { host_id, pve, state, observer, backoff: Backoff::default(), budget_per_hour, last }
+    }
+
+    /// The observer, for reading metrics of the same node.
+    #[must_use]
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// A new document is in force: what failed under the old one may be tried again.
+    pub fn document_changed(&mut self) {
+        self.backoff.clear();
+        self.observer.forget_all();
+    }
+
+    /// When a guest that failed may be tried again.
+    #[must_use]
+    pub fn next_try(&self) -> Option<Timestamp> {
+        self.backoff.next_try()
+    }
+
+    /// Runs one cycle. Without a document the node is observed and nothing is done.
+    pub async fn run(&mut self, blocked: bool) -> Result<CycleEnd, StateError> {
+        let begun = Instant::now();
+        let (requests, changing) = (self.pve.requests(), self.pve.changing_requests());
+        let accepted = self.state.accepted()?;
+        let nothing = nothing_desired();
+        let desired = accepted.as_ref().map_or(&nothing, |accepted| &accepted.desired);
+        let (observed, plan, executed) = self.converge(desired, blocked).await?;
+        let reached = self.reached(accepted.as_ref(), &observed, &plan)?;
+        let generation = GenerationState {
+            received: accepted.as_ref().map(|accepted| accepted.generation),
+            received_digest: accepted.as_ref().map(|accepted| accepted.digest.clone()),
+            reached,
+            refused: self.state.refused()?,
+        };
+        let state = HostState {
+            host_id: self.host_id,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation,
+            node: observed.node,
+            guests: guest_reports(&plan, &executed),
+            unmanaged: plan.unmanaged,
+            journal_open: self.state.open_count()?,
+        };
+        self.keep(&state)?;
+        let cost = CycleCost {
+            duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            requests: self.pve.requests() - requests,
+            changing_requests: self.pve.changing_requests() - changing,
+        };
+        Ok(CycleEnd { state, cost })
+    }
+
+    async fn converge(
+        &mut self,
+        desired: &DesiredState,
+        blocked: bool,
+    ) -> Result<(ObservedHost, Plan, Executed), StateError> {
+        let mut executed = Executed::new();
+        let cycle = self.state.next_cycle()?;
+        let mut pass = 0;
+        loop {
+            pass += 1;
+            let unsettled = self.adopt_open().await?;
+            let observed = self.observer.observe(desired).await;
+            let mut plan = self.plan(desired, &observed, blocked)?;
+            withhold_unsettled(&mut plan, &unsettled);
+            let idle = plan.guests.iter().all(|guest| guest.steps.is_empty());
+            let node = self.observer.node().cloned();
+            let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else {
+                return Ok((observed, plan, executed));
+            };
+            for guest in plan.guests.iter().filter(|guest| !guest.steps.is_empty()) {
+                self.observer.forget(guest.vmid);
+            }
+            let done = Execution::new(&self.pve, &node, &self.state, desired, cycle).run(&plan).await?;
+            self.learn(done, &mut executed);
+        }
+    }
+
+    async fn adopt_open(&mut self) -> Result<BTreeSet<GuestId>, StateError> {
+        let open = self.state.open_entries()?;
+        if open.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        match self.observer.find_node().await {
+            Ok((node, _)) => adopt(&self.pve, &node, &self.state).await,
+            Err(_) => Ok(open.into_iter().map(|entry| entry.guest_id).collect()),
+        }
+    }
+
+    fn plan(
+        &self,
+        desired: &DesiredState,
+        observed: &ObservedHost,
+        blocked: bool,
+    ) -> Result<Plan, StateError> {
+        let now = Timestamp::now();
+        let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::UNIX_EPOCH);
+        let spent = self.state.changes_since(hour_ago)?;
+        let budget_left = self.budget_per_hour.saturating_sub(spent);
+        Ok(plan(desired, observed, Limits { now, budget_left, backoff: &self.backoff, blocked }))
+    }
+
+    /// Remembers failures for the back-off and steps for the report.
+    fn learn(&mut self, done: Executed, executed: &mut Executed) {
+        let now = Timestamp::now();
+        for (guest_id, steps) in done {
+            let failed = steps
+                .iter()
+                .find(|step| matches!(step.outcome, StepOutcome::Failed | StepOutcome::Interrupted));
+            match failed.and_then(|step| step.error.clone()) {
+                Some(failure) => {
+                    self.backoff.failed(guest_id, failure, now);
+                }
+                None => self.backoff.succeeded(guest_id),
+            }
+            executed.entry(guest_id).or_default().extend(steps);
+        }
+    }
+
+    fn reached(
+        &self,
+        accepted: Option<&Accepted>,
+        observed: &ObservedHost,
+        plan: &Plan,
+    ) -> Result<Option<Generation>, StateError> {
+        let before = self.state.reached()?;
+        let Some(accepted) = accepted else { return Ok(before) };
+        let readable = matches!(observed.node, felhom_shared::report::NodeState::Present { .. });
+        let all = plan.guests.iter().all(|guest| guest.outcome == Outcome::Converged);
+        if readable && all && before != Some(accepted.generation) {
+            self.state.put_reached(accepted.generation)?;
+            return Ok(Some(accepted.generation));
+        }
+        Ok(before)
+    }
+
+    /// Tells what has changed and keeps the state for `status`; an unchanged state writes nothing.
+    fn keep(&mut self, state: &HostState) -> Result<(), StateError> {
+        if self.last.as_ref() == Some(state) {
+            return Ok(());
+        }
+        let now = Timestamp::now();
+        for telling in tellings(self.last.as_ref(), state) {
+            self.state.tell(&telling, now)?;
+        }
+        self.state.put_last_report(state)?;
+        self.last = Some(state.clone());
+        Ok(())
+    }
+}
+
+/// A guest whose last step may still be running is left alone until that is known.
+fn withhold_unsettled(plan: &mut Plan, unsettled: &BTreeSet<GuestId>) {
+    for guest in plan.guests.iter_mut().filter(|guest| unsettled.contains(&guest.guest_id)) {
+        guest.steps.clear();
+        guest.outcome = Outcome::Interrupted;
+        guest.notes.push(Note {
+            kind: NoteKind::Waiting,
+            code: "step_unsettled".to_owned(),
+            text: "a step was cut off and PVE's task still runs or cannot be read; nothing else is done to the guest"
+                .to_owned(),
+        });
+    }
+}
+
+fn nothing_desired() -> DesiredState {
+    DesiredState {
+        version: felhom_shared::desired::DESIRED_VERSION,
+        identity: felhom_shared::desired::Identity {
+            name: felhom_shared::id::Label::new("unassigned").expect("a plain word is a valid label"),
+            customer: None,
+        },
+        maintenance_window: None,
+        guests: Vec::new(),
+    }
+}

@@ -1,0 +1,213 @@
+//! The agent's life: wait for news or for the time, run a cycle, report. One thread, no work while waiting.
+//!
+//! The poll is always parked at the hub while nothing else happens, so a published document starts its cycle
+//! within the round trip. Without the hub the box goes on converging the document in force.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use felhom_shared::event::Severity;
+use felhom_shared::id::HostId;
+use felhom_shared::limits::EVENTS_PER_POST_MAX;
+use felhom_shared::report::{HostReport, REPORT_VERSION};
+use felhom_shared::wire::{PollAnswer, PollQuery};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::accept::{Offer, Verdict, accept};
+use crate::cycle::{Cycle, CycleEnd};
+use crate::hub::{Hub, HubError};
+use crate::node::metrics;
+use crate::pve::Pve;
+use crate::state::{LastSeen, State, StateError, Telling};
+
+/// How long a poll stays parked: below the idle limits of common proxies and NATs.
+const POLL_WAIT_S: u64 = 50;
+const FIRST_INTERVAL_S: u64 = 60;
+const RECONNECT_FIRST: Duration = Duration::from_secs(1);
+const RECONNECT_LONGEST: Duration = Duration::from_secs(120);
+
+/// A running agent.
+pub struct Daemon {
+    host_id: HostId,
+    hub: Hub,
+    pve: Pve,
+    state: State,
+    cycle: Cycle,
+    blocked: bool,
+    interval: Duration,
+    reconnect: Duration,
+}
+
+type Poll = Pin<Box<dyn Future<Output = Result<Option<PollAnswer>, HubError>>>>;
+
+impl Daemon {
+    /// An agent about to start.
+    #[must_use]
+    pub fn new(host_id: HostId, hub: Hub, pve: Pve, state: State, cycle: Cycle) -> Self {
+        let interval = Duration::from_secs(FIRST_INTERVAL_S);
+        Self { host_id, hub, pve, state, cycle, blocked: false, interval, reconnect: RECONNECT_FIRST }
+    }
+
+    /// Runs until `stop` resolves. Steps under way are left to PVE and adopted at the next start.
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = ()>,
+        mut alive: impl FnMut(),
+    ) -> Result<(), StateError> {
+        tokio::pin!(stop);
+        let mut poll = self.start_poll(Duration::ZERO)?;
+        let mut due = Instant::now();
+        loop {
+            let news = tokio::select! {
+                biased;
+                () = &mut stop => return Ok(()),
+                answer = &mut poll => Some(answer),
+                () = tokio::time::sleep_until(due) => None,
+            };
+            let run_cycle = match news {
+                None => true,
+                Some(answer) => {
+                    let changed = self.take(answer)?;
+                    let pause = if changed.is_some() { Duration::ZERO } else { self.reconnect };
+                    poll = self.start_poll(pause)?;
+                    changed == Some(true)
+                }
+            };
+            if run_cycle {
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return Ok(()),
+                    done = self.cycle_and_report() => done?,
+                }
+                due = Instant::now() + self.pause();
+            }
+            alive();
+        }
+    }
+
+    /// The next poll, after a pause when the hub was out of reach.
+    fn start_poll(&self, pause: Duration) -> Result<Poll, StateError> {
+        let hub = self.hub.clone();
+        let seen = self.state.last_seen()?;
+        let query = PollQuery {
+            have: seen.as_ref().map(|seen| seen.generation),
+            digest: seen.map(|seen| seen.digest),
+            wait: POLL_WAIT_S,
+        };
+        Ok(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            hub.poll(&query).await
+        }))
+    }
+
+    /// Takes the hub's answer in. `None`: out of reach. `Some(true)`: there is something to do or to tell.
+    fn take(&mut self, answer: Result<Option<PollAnswer>, HubError>) -> Result<Option<bool>, StateError> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                let wait = jittered(self.reconnect);
+                tracing::warn!(code = error.code(), "poll failed, next try in {wait:?}: {error}");
+                self.reconnect = (self.reconnect * 2).min(RECONNECT_LONGEST);
+                return Ok(None);
+            }
+        };
+        self.reconnect = RECONNECT_FIRST;
+        let Some(answer) = answer else { return Ok(Some(false)) };
+        self.listen(answer.poll_interval_s, answer.blocked);
+        self.offer(&answer)?;
+        Ok(Some(true))
+    }
+
+    fn offer(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
+        let bytes = answer.desired.get().as_bytes();
+        let offer = Offer { host_id: answer.host_id, generation: answer.generation, bytes };
+        let last = self.state.accepted()?;
+        let now = Timestamp::now();
+        match accept(self.host_id, last.as_ref(), &offer) {
+            Verdict::Same => {}
+            Verdict::Accept(accepted) => {
+                self.state.put_accepted(&accepted, bytes)?;
+                let text = format!("generation {} is in force", accepted.generation);
+                tracing::info!(generation = accepted.generation.0, "{text}");
+                self.state.tell(&Telling::of_host("document_accepted", Severity::Info, text), now)?;
+                self.cycle.document_changed();
+            }
+            Verdict::Refuse(refusal) => {
+                tracing::warn!(code = refusal.code, "document refused: {}", refusal.text);
+                let text = format!("generation {} refused: {}", refusal.generation, refusal.text);
+                self.state.tell(&Telling::of_host("document_refused", Severity::Error, text), now)?;
+                self.state.put_refused(&refusal)?;
+            }
+        }
+        let digest = felhom_shared::desired::digest(bytes);
+        self.state.put_last_seen(&LastSeen { generation: answer.generation, digest })
+    }
+
+    async fn cycle_and_report(&mut self) -> Result<(), StateError> {
+        let end = self.cycle.run(self.blocked).await?;
+        if end.cost.changing_requests > 0 {
+            tracing::info!(
+                requests = end.cost.requests,
+                changing_requests = end.cost.changing_requests,
+                duration_ms = end.cost.duration_ms,
+                "cycle done"
+            );
+        }
+        self.report(end).await?;
+        self.send_events().await
+    }
+
+    async fn report(&mut self, end: CycleEnd) -> Result<(), StateError> {
+        let metrics = metrics(&self.pve, self.cycle.observer().node(), end.cost).await;
+        let report =
+            HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics, state: end.state };
+        match self.hub.report(&report).await {
+            Ok(control) => self.listen(control.poll_interval_s, control.blocked),
+            Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
+        }
+        Ok(())
+    }
+
+    /// Sends the outbox, oldest first, until it is empty or the hub does not answer.
+    async fn send_events(&self) -> Result<(), StateError> {
+        loop {
+            let events = self.state.untold(EVENTS_PER_POST_MAX)?;
+            let Some(newest) = events.last().map(|event| event.seq) else { return Ok(()) };
+            let ack = match self.hub.events(self.state.outbox_id()?, events).await {
+                Ok(ack) => ack,
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "events not delivered, they are kept: {error}");
+                    return Ok(());
+                }
+            };
+            self.state.acknowledged(ack.acked_seq.min(newest))?;
+            if ack.acked_seq < newest {
+                return Ok(());
+            }
+        }
+    }
+
+    fn listen(&mut self, poll_interval_s: u64, blocked: bool) {
+        self.interval = Duration::from_secs(poll_interval_s.clamp(5, 3600));
+        self.blocked = blocked;
+    }
+
+    /// Until the next cycle without news: the hub's interval, jittered, or a failed guest's next try.
+    fn pause(&self) -> Duration {
+        let interval = jittered(self.interval);
+        let Some(next_try) = self.cycle.next_try() else { return interval };
+        let until = next_try.duration_since(Timestamp::now()).as_millis().max(1000);
+        interval.min(Duration::from_millis(u64::try_from(until).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Nine to eleven tenths of a pause, so that a fleet does not march in step.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [0u8];
+    if getrandom::fill(&mut byte).is_err() {
+        return pause;
+    }
+    pause.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+}

@@ -1,0 +1,228 @@
+//! Runs a plan: journal, request, task, outcome. One step at a time on each guest, one allocation at a time on
+//! each storage, independent guests side by side.
+//!
+//! A failed step ends its guest's row and no other's (`one_bad_item_blocks_only_its_dependants`). After any error
+//! the guest is read again: the plan made from that reading says whether the step took effect all the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use felhom_shared::desired::{DesiredState, GuestSpec};
+use felhom_shared::id::{GuestId, NodeName, StorageId};
+use felhom_shared::limits::cut_text;
+use felhom_shared::report::{Failure, StepOutcome, StepReport};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use crate::adopt::task_outcome;
+use crate::class::class_of;
+use crate::observe::{Observer, failure};
+use crate::plan::{GuestPlan, Plan};
+use crate::pve::{GuestAt, Pve, PveError, TaskStatus, Upid};
+use crate::resources::guest::apply::{apply, is_already_true, is_still_wanted};
+use crate::resources::guest::observe::find_task;
+use crate::resources::guest::plan::plan_guest;
+use crate::state::{Boundary, EntryId, JournalEntry, State, StateError};
+use crate::step::Step;
+
+/// Guests changed side by side: what pveproxy's three workers can carry with one left for people.
+const GUESTS_AT_ONCE: usize = 4;
+/// How long a task may take before the next cycle takes over the waiting.
+const TASK_PATIENCE: Duration = Duration::from_secs(1800);
+/// Pauses between looks at a guest of which PVE has not said whether the change took effect.
+const SETTLE_PAUSES_MS: [u64; 4] = [0, 500, 2000, 4000];
+
+/// What a cycle did to each guest.
+pub type Executed = BTreeMap<GuestId, Vec<StepReport>>;
+
+/// A step that PVE has heard of.
+struct InFlight<'a> {
+    guest: &'a GuestPlan,
+    step: &'a Step,
+    entry: EntryId,
+    begun_at: Timestamp,
+}
+
+/// How a step ended; `None` leaves its journal entry open for the next cycle to adopt.
+type End = Option<(StepOutcome, Option<Failure>)>;
+
+/// What the steps of one cycle run with.
+pub struct Execution<'a> {
+    /// The API.
+    pub pve: &'a Pve,
+    /// The node.
+    pub node: &'a NodeName,
+    /// Journal and outbox.
+    pub state: &'a State,
+    /// The document, for reading a guest again after an error.
+    pub desired: &'a DesiredState,
+    /// The cycle's number.
+    pub cycle: u64,
+    storages: BTreeMap<StorageId, Mutex<()>>,
+}
+
+impl<'a> Execution<'a> {
+    /// Prepares one cycle's execution.
+    #[must_use]
+    pub fn new(
+        pve: &'a Pve,
+        node: &'a NodeName,
+        state: &'a State,
+        desired: &'a DesiredState,
+        cycle: u64,
+    ) -> Self {
+        Self { pve, node, state, desired, cycle, storages: BTreeMap::new() }
+    }
+
+    /// Runs every guest's steps. Fails only when the journal cannot be written: then nothing more is begun.
+    pub async fn run(mut self, plan: &Plan) -> Result<Executed, StateError> {
+        let steps = plan.guests.iter().flat_map(|guest| &guest.steps);
+        for storage in steps.flat_map(Step::allocates_on) {
+            self.storages.entry(storage.clone()).or_default();
+        }
+        let due = plan.guests.iter().filter(|guest| !guest.steps.is_empty());
+        let this = &self;
+        let rows = due.map(|guest| async move { Ok((guest.guest_id, this.run_guest(guest).await?)) });
+        let rows: Vec<Result<_, StateError>> =
+            futures_util::stream::iter(rows).buffer_unordered(GUESTS_AT_ONCE).collect().await;
+        rows.into_iter().collect()
+    }
+
+    async fn run_guest(&self, guest: &GuestPlan) -> Result<Vec<StepReport>, StateError> {
+        let mut reports: Vec<StepReport> = Vec::with_capacity(guest.steps.len());
+        let mut stopped = false;
+        for step in &guest.steps {
+            let mut report = StepReport {
+                step: step.word().to_owned(),
+                detail: cut_text(&step.to_string()),
+                class: class_of(step),
+                outcome: StepOutcome::NotAttempted,
+                upid: None,
+                error: None,
+            };
+            if !stopped {
+                let _storages = self.lock_storages(step).await;
+                self.run_step(guest, step, &mut report).await?;
+                stopped = !matches!(report.outcome, StepOutcome::Applied | StepOutcome::AlreadyTrue);
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    /// In the order of their ids, so that two guests never wait for each other.
+    async fn lock_storages(&self, step: &Step) -> Vec<MutexGuard<'_, ()>> {
+        let locks = step.allocates_on().iter().filter_map(|storage| self.storages.get(storage));
+        join_all(locks.map(Mutex::lock)).await
+    }
+
+    async fn run_step(
+        &self,
+        guest: &GuestPlan,
+        step: &Step,
+        report: &mut StepReport,
+    ) -> Result<(), StateError> {
+        let begun_at = Timestamp::now();
+        let entry = self.state.begin(&JournalEntry {
+            guest_id: guest.guest_id,
+            vmid: guest.vmid,
+            kind: guest.kind,
+            step,
+            cycle: self.cycle,
+            now: begun_at,
+        })?;
+        tracing::info!(guest.vmid = guest.vmid.get(), guest.name = %guest.name, step = step.word(), "step begins: {step}");
+        let at = GuestAt { node: self.node, kind: guest.kind, vmid: guest.vmid };
+        let answer = apply(self.pve, at, step).await;
+        self.state.boundary(Boundary::AfterCall);
+        let (outcome, error) = match answer {
+            Ok(None) => (StepOutcome::Applied, None),
+            Ok(Some(upid)) => match self.follow(entry, &upid, report).await? {
+                Some(end) => end,
+                None => return Ok(()),
+            },
+            Err(error) if is_already_true(step, &error) => (StepOutcome::AlreadyTrue, None),
+            Err(error) => match self.settle(&InFlight { guest, step, entry, begun_at }, error, report).await?
+            {
+                Some(end) => end,
+                None => return Ok(()),
+            },
+        };
+        if let Some(error) = &error {
+            tracing::warn!(
+                guest.vmid = guest.vmid.get(),
+                step = step.word(),
+                code = error.code,
+                "step failed: {}",
+                error.text
+            );
+        }
+        self.state.end(entry, outcome, error.as_ref(), Timestamp::now())?;
+        report.outcome = outcome;
+        report.error = error;
+        Ok(())
+    }
+
+    /// Waits for a task. `None` leaves the journal entry open: the next cycle adopts it.
+    async fn follow(&self, entry: EntryId, upid: &Upid, report: &mut StepReport) -> Result<End, StateError> {
+        self.state.task(entry, upid)?;
+        self.state.boundary(Boundary::AfterTask);
+        report.upid = Some(upid.to_string());
+        let seen = self.pve.wait_task(self.node, upid, Instant::now() + TASK_PATIENCE).await;
+        let waiting = match seen {
+            Ok(TaskStatus::Stopped(exit)) => return Ok(Some(task_outcome(&exit))),
+            Ok(TaskStatus::Running) => Failure {
+                code: "task_still_running".to_owned(),
+                text: format!("PVE's task {upid} still runs; the next cycle goes on waiting for it"),
+            },
+            Err(error) => failure(&error),
+        };
+        report.outcome = StepOutcome::Interrupted;
+        report.error = Some(waiting);
+        Ok(None)
+    }
+
+    /// After an error answer: look before deciding. PVE may have done it, be doing it, or have done a part.
+    async fn settle(
+        &self,
+        flight: &InFlight<'_>,
+        error: PveError,
+        report: &mut StepReport,
+    ) -> Result<End, StateError> {
+        let InFlight { guest, step, entry, begun_at } = *flight;
+        if !error.may_have_applied() {
+            return Ok(Some((StepOutcome::Failed, Some(failure(&error)))));
+        }
+        let unknown = error.is_outcome_unknown();
+        if unknown {
+            let found = find_task(self.pve, self.node, (guest.kind, guest.vmid), step, begun_at).await;
+            if let Ok(Some(upid)) = found {
+                return self.follow(entry, &upid, report).await;
+            }
+        }
+        let looks = if unknown { &SETTLE_PAUSES_MS[..] } else { &SETTLE_PAUSES_MS[..1] };
+        for pause_ms in looks {
+            tokio::time::sleep(Duration::from_millis(*pause_ms)).await;
+            if self.took_effect(guest, step).await == Some(true) {
+                return Ok(Some((StepOutcome::AlreadyTrue, None)));
+            }
+        }
+        Ok(Some((StepOutcome::Failed, Some(failure(&error)))))
+    }
+
+    /// Whether a plan made from a fresh reading no longer wants the step; `None` when it cannot be read.
+    async fn took_effect(&self, guest: &GuestPlan, step: &Step) -> Option<bool> {
+        let of_plan = |spec: &&GuestSpec| spec.guest_id == guest.guest_id;
+        let spec = self.desired.guests.iter().find(of_plan)?;
+        let seen = Observer::read_guest(self.pve, self.node, spec).await.ok()?;
+        let again = plan_guest(spec, &seen, None, Timestamp::now());
+        if matches!(step, Step::FetchFile(_) | Step::RebootGuest { .. }) {
+            return None;
+        }
+        let was_read = seen.present().is_some() && again.notes.iter().all(|note| note.code != "vmid_taken");
+        Some(was_read && !is_still_wanted(step, &again.steps))
+    }
+}

@@ -1,0 +1,167 @@
+//! The whole plan of a cycle: every guest's steps and reasons, and what is not ours. Pure.
+//!
+//! The order of the input does not matter: guests come out by VMID. The plan says what would be done; whether
+//! a step may be done now (budget, back-off) is decided here too, so that what is printed is what happens.
+
+use std::collections::BTreeMap;
+
+use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec};
+use felhom_shared::id::{GuestId, Vmid};
+use felhom_shared::report::{Note, NoteKind, Observed, Outcome, UnmanagedGuest};
+use jiff::Timestamp;
+
+use crate::backoff::Backoff;
+use crate::observe::{ObservedHost, Reading, SeenGuest};
+use crate::resources::guest::is_ours;
+use crate::resources::guest::plan::plan_guest;
+use crate::step::Step;
+
+/// What to do, why not, and what is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// By VMID.
+    pub guests: Vec<GuestPlan>,
+    /// By VMID.
+    pub unmanaged: Vec<UnmanagedGuest>,
+}
+
+/// One guest's part of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestPlan {
+    /// Identity.
+    pub guest_id: GuestId,
+    /// Number on the node.
+    pub vmid: Vmid,
+    /// Container or virtual machine.
+    pub kind: GuestKind,
+    /// Name in the document.
+    pub name: String,
+    /// Where it stands before the steps.
+    pub outcome: Outcome,
+    /// What was seen.
+    pub observed: Observed,
+    /// To be done in this order; a failed one ends the row.
+    pub steps: Vec<Step>,
+    /// What is not done, and why.
+    pub notes: Vec<Note>,
+}
+
+/// What a plan depends on besides the document and the readings.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// How many more guests may be changed within the hour.
+    pub budget_left: u32,
+    /// Guests whose last step failed.
+    pub backoff: &'a Backoff,
+    /// The operator has paused the host.
+    pub blocked: bool,
+}
+
+/// Plans the whole host.
+#[must_use]
+pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>) -> Plan {
+    let mut specs: Vec<&GuestSpec> = desired.guests.iter().collect();
+    specs.sort_by_key(|spec| spec.vmid);
+    let mut budget_left = limits.budget_left;
+    let guests = specs.into_iter().map(|spec| {
+        let window = spec.maintenance_window.as_ref().or(desired.maintenance_window.as_ref());
+        let mut guest = plan_guest(spec, &observed.guest(spec), window, limits.now);
+        withhold(&mut guest, limits, &mut budget_left);
+        guest
+    });
+    let guests = guests.collect();
+    Plan { guests, unmanaged: unmanaged(desired, observed) }
+}
+
+/// Takes back steps that may not run now, and says why.
+fn withhold(guest: &mut GuestPlan, limits: Limits<'_>, budget_left: &mut u32) {
+    if guest.steps.is_empty() {
+        return;
+    }
+    if limits.blocked {
+        let text = "the operator has paused this host: nothing is changed".to_owned();
+        guest.wait("host_paused", text, Outcome::Waiting);
+    } else if let Some(wait) = limits.backoff.waits(guest.guest_id, limits.now) {
+        let text = format!("{}; next try at {}", wait.failure.text, wait.next_try);
+        guest.wait(&wait.failure.code, text, Outcome::Failed);
+    } else if *budget_left == 0 {
+        let text =
+            "more guests are to be changed than the box allows in an hour (change_budget_per_hour in its \
+                    configuration); the rest follows"
+                .to_owned();
+        guest.wait("change_budget_spent", text, Outcome::Waiting);
+    } else {
+        *budget_left -= 1;
+    }
+}
+
+fn unmanaged(desired: &DesiredState, observed: &ObservedHost) -> Vec<UnmanagedGuest> {
+    let specs: BTreeMap<Vmid, &GuestSpec> = desired.guests.iter().map(|spec| (spec.vmid, spec)).collect();
+    let ours = |guest: &SeenGuest| {
+        let config = guest.config.present();
+        specs.get(&guest.entry.vmid).is_some_and(|spec| is_ours(spec.guest_id, &guest.entry, config))
+    };
+    let foreign = observed.guests.values().filter(|guest| !ours(guest));
+    let rows = foreign.map(|guest| UnmanagedGuest {
+        vmid: guest.entry.vmid,
+        kind: guest.kind,
+        name: guest.entry.name.clone(),
+        status: guest.status_word().to_owned(),
+        marked: guest.entry.tags.iter().any(|tag| tag.starts_with("fh-")),
+    });
+    rows.collect()
+}
+
+impl GuestPlan {
+    /// An empty plan for a guest: converged until something is found.
+    #[must_use]
+    pub fn new(spec: &GuestSpec) -> Self {
+        Self {
+            guest_id: spec.guest_id,
+            vmid: spec.vmid,
+            kind: spec.kind,
+            name: spec.name.to_string(),
+            outcome: Outcome::Converged,
+            observed: Observed::Unreadable,
+            steps: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a reason.
+    pub fn note(&mut self, kind: NoteKind, code: &str, text: String) {
+        self.notes.push(Note { kind, code: code.to_owned(), text });
+    }
+
+    /// Derives the outcome word from steps and notes, unless it is already a graver one.
+    pub fn conclude(&mut self) {
+        let from_notes = self.notes.iter().map(|note| match note.kind {
+            NoteKind::Held => Outcome::Held,
+            NoteKind::Refused => Outcome::Refused,
+            NoteKind::Waiting => Outcome::Waiting,
+        });
+        let from_steps = (!self.steps.is_empty()).then_some(Outcome::Converging);
+        let graver = from_notes.chain(from_steps).max().unwrap_or(Outcome::Converged);
+        self.outcome = self.outcome.max(graver);
+    }
+
+    fn wait(&mut self, code: &str, text: String, outcome: Outcome) {
+        self.steps.clear();
+        self.note(NoteKind::Waiting, code, text);
+        self.outcome = outcome;
+    }
+}
+
+impl Reading<SeenGuest> {
+    /// The reading as the report tells it.
+    #[must_use]
+    pub fn observed(&self) -> Observed {
+        match self {
+            Self::Present(guest) => guest.observed(),
+            Self::Absent => Observed::Absent,
+            Self::Unreadable(_) => Observed::Unreadable,
+        }
+    }
+}

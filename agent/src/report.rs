@@ -1,0 +1,111 @@
+//! From plan and outcomes to what is told: the host's state, and the events that the change makes. Pure.
+//!
+//! The same state gives the same bytes, so the hub can see that nothing has changed. Nothing here carries a
+//! secret: steps show keys and sizes, errors show PVE's words.
+
+use std::collections::BTreeMap;
+
+use felhom_shared::event::Severity;
+use felhom_shared::id::GuestId;
+use felhom_shared::report::{GuestReport, HostState, NodeState, Outcome, StepOutcome, StepReport};
+
+use crate::execute::Executed;
+use crate::plan::{GuestPlan, Plan};
+use crate::state::Telling;
+
+/// The guests' part of the report.
+#[must_use]
+pub fn guest_reports(plan: &Plan, executed: &Executed) -> Vec<GuestReport> {
+    plan.guests.iter().map(|guest| guest_report(guest, executed.get(&guest.guest_id))).collect()
+}
+
+fn guest_report(guest: &GuestPlan, steps: Option<&Vec<StepReport>>) -> GuestReport {
+    let steps = steps.cloned().unwrap_or_default();
+    let interrupted = steps.iter().any(|step| step.outcome == StepOutcome::Interrupted);
+    let failed = steps.last().is_some_and(|step| step.outcome == StepOutcome::Failed);
+    let outcome = match guest.outcome {
+        Outcome::Converged | Outcome::Converging | Outcome::Waiting if interrupted => Outcome::Interrupted,
+        Outcome::Converging if failed => Outcome::Failed,
+        other => other,
+    };
+    GuestReport {
+        guest_id: guest.guest_id,
+        vmid: guest.vmid,
+        kind: guest.kind,
+        name: guest.name.clone(),
+        outcome,
+        observed: guest.observed.clone(),
+        steps,
+        notes: guest.notes.clone(),
+    }
+}
+
+/// What is worth telling between two states. Transitions only: a guest that stays held is told once.
+#[must_use]
+pub fn tellings(before: Option<&HostState>, after: &HostState) -> Vec<Telling> {
+    let mut told = Vec::new();
+    tell_node(before, after, &mut told);
+    let was: BTreeMap<GuestId, Outcome> = before
+        .map(|state| state.guests.iter().map(|guest| (guest.guest_id, guest.outcome)).collect())
+        .unwrap_or_default();
+    for guest in &after.guests {
+        tell_steps(guest, &mut told);
+        tell_outcome(guest, was.get(&guest.guest_id).copied(), &mut told);
+    }
+    tell_generation(before, after, &mut told);
+    told
+}
+
+fn tell_node(before: Option<&HostState>, after: &HostState, told: &mut Vec<Telling>) {
+    let readable = |state: &HostState| matches!(state.node, NodeState::Present { .. });
+    let was_readable = before.is_none_or(readable);
+    if let NodeState::Unreadable { text, .. } = &after.node
+        && was_readable
+    {
+        told.push(Telling::of_host("pve_unreadable", Severity::Error, text.clone()));
+    } else if readable(after) && !was_readable {
+        told.push(Telling::of_host("pve_readable", Severity::Info, "PVE answers again".to_owned()));
+    }
+}
+
+fn tell_steps(guest: &GuestReport, told: &mut Vec<Telling>) {
+    let done = guest.steps.iter().filter(|step| step.outcome == StepOutcome::Applied);
+    let done: Vec<&str> = done.map(|step| step.step.as_str()).collect();
+    if !done.is_empty() {
+        let text = format!("{} (vmid {}): {}", guest.name, guest.vmid, done.join(", "));
+        told.push(Telling::of_guest("guest_changed", Severity::Info, guest.guest_id, text));
+    }
+}
+
+fn tell_outcome(guest: &GuestReport, was: Option<Outcome>, told: &mut Vec<Telling>) {
+    if was == Some(guest.outcome) {
+        return;
+    }
+    let (kind, severity) = match guest.outcome {
+        Outcome::Converged if was.is_some_and(|was| was >= Outcome::Held) => {
+            ("guest_converged", Severity::Info)
+        }
+        Outcome::Converged | Outcome::Converging | Outcome::Waiting => return,
+        Outcome::Held => ("guest_held", Severity::Warning),
+        Outcome::Refused => ("guest_refused", Severity::Warning),
+        Outcome::Unreadable => ("guest_unreadable", Severity::Warning),
+        Outcome::Interrupted => ("guest_interrupted", Severity::Warning),
+        Outcome::Failed => ("guest_failed", Severity::Error),
+    };
+    let failure =
+        guest.steps.iter().rev().find_map(|step| step.error.as_ref()).map(|error| error.text.as_str());
+    let why =
+        failure.or_else(|| guest.notes.last().map(|note| note.text.as_str())).unwrap_or("as desired again");
+    let text = format!("{} (vmid {}): {why}", guest.name, guest.vmid);
+    told.push(Telling::of_guest(kind, severity, guest.guest_id, text));
+}
+
+fn tell_generation(before: Option<&HostState>, after: &HostState, told: &mut Vec<Telling>) {
+    let reached = after.generation.reached;
+    if let Some(generation) = reached
+        && before.is_none_or(|state| state.generation.reached != reached)
+    {
+        let text = format!("every item of generation {generation} is as desired");
+        told.push(Telling::of_host("generation_reached", Severity::Info, text));
+    }
+}

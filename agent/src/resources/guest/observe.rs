@@ -1,0 +1,62 @@
+//! Where a guest's task is looked for in PVE's task list, when the agent has lost sight of it.
+
+use felhom_shared::desired::GuestKind;
+use felhom_shared::id::{NodeName, Vmid};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::pve::{Pve, PveError, TaskFilter, TaskSource, Upid};
+use crate::step::Step;
+
+/// PVE stamps tasks with whole seconds and its own clock.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
+
+/// The task that PVE made of a step begun at `since`, if there is one: the newest of the right type on the
+/// right guest.
+pub async fn find_task(
+    pve: &Pve,
+    node: &NodeName,
+    guest: (GuestKind, Vmid),
+    step: &Step,
+    since: Timestamp,
+) -> Result<Option<Upid>, PveError> {
+    let (kind, vmid) = guest;
+    let Some(task_type) = task_type(kind, step) else { return Ok(None) };
+    let vmid = match step {
+        Step::CloneGuest(clone) => Some(clone.source),
+        Step::FetchFile(_) => None,
+        _ => Some(vmid),
+    };
+    let since = since.saturating_sub(SKEW).map_or(0, Timestamp::as_second).max(0).cast_unsigned();
+    let filter = TaskFilter {
+        vmid,
+        typefilter: Some(task_type.to_owned()),
+        since: Some(since),
+        source: TaskSource::All,
+        limit: None,
+    };
+    let tasks = pve.tasks(node, &filter).await?;
+    let fits = |upid: &Upid| upid.kind() == task_type && upid.starttime() >= since;
+    let newest = tasks.into_iter().map(|task| task.upid).filter(fits).max_by_key(Upid::starttime);
+    Ok(newest)
+}
+
+/// PVE's task type for a step; a container's configuration is set without a task.
+fn task_type(kind: GuestKind, step: &Step) -> Option<&'static str> {
+    let lxc = kind == GuestKind::Lxc;
+    Some(match step {
+        Step::FetchFile(_) => "download",
+        Step::CreateGuest(_) if lxc => "vzcreate",
+        Step::CreateGuest(_) => "qmcreate",
+        Step::CloneGuest(_) if lxc => "vzclone",
+        Step::CloneGuest(_) => "qmclone",
+        Step::SetConfig(_) if lxc => return None,
+        Step::SetConfig(_) => "qmconfig",
+        Step::GrowDisk(_) => "resize",
+        Step::StartGuest if lxc => "vzstart",
+        Step::StartGuest => "qmstart",
+        Step::ShutdownGuest { .. } if lxc => "vzshutdown",
+        Step::ShutdownGuest { .. } => "qmshutdown",
+        Step::RebootGuest { .. } if lxc => "vzreboot",
+        Step::RebootGuest { .. } => "qmreboot",
+    })
+}

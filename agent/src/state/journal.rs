@@ -1,0 +1,244 @@
+//! `intent_before_effect`: a step is on disk before PVE hears of it, and its outcome after.
+//!
+//! An entry without an outcome is *open*: the agent was stopped in between, and adoption must find out what
+//! became of it before anything else happens to that guest.
+
+use felhom_shared::desired::GuestKind;
+use felhom_shared::id::{GuestId, Vmid};
+use felhom_shared::report::{Failure, StepOutcome};
+use jiff::Timestamp;
+use rusqlite::params;
+use serde::de::DeserializeOwned;
+
+use super::{State, StateError};
+use crate::pve::Upid;
+use crate::step::Step;
+
+/// An entry's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryId(i64);
+
+/// What is about to be done.
+#[derive(Debug, Clone)]
+pub struct JournalEntry<'a> {
+    /// To which guest.
+    pub guest_id: GuestId,
+    /// Its number on the node.
+    pub vmid: Vmid,
+    /// Its kind.
+    pub kind: GuestKind,
+    /// The step.
+    pub step: &'a Step,
+    /// The cycle it belongs to: guests changed are counted per cycle.
+    pub cycle: u64,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// An entry without an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenEntry {
+    /// Its number.
+    pub id: EntryId,
+    /// To which guest.
+    pub guest_id: GuestId,
+    /// Its number on the node.
+    pub vmid: Vmid,
+    /// Its kind.
+    pub kind: GuestKind,
+    /// The step.
+    pub step: Step,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// PVE's task, if it had answered.
+    pub upid: Option<Upid>,
+}
+
+/// An entry as it is told to a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastStep {
+    /// The step.
+    pub step: Step,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// How it ended; open when it has not.
+    pub outcome: Option<StepOutcome>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// The places between which a crash leaves different traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Boundary {
+    /// Nothing written yet.
+    BeforeBegin,
+    /// The intent is on disk, PVE has heard nothing.
+    AfterBegin,
+    /// PVE has answered, the UPID is not on disk.
+    AfterCall,
+    /// The UPID is on disk, the task runs.
+    AfterTask,
+    /// The task has ended, the outcome is not on disk.
+    BeforeEnd,
+    /// The outcome is on disk.
+    AfterEnd,
+}
+
+impl State {
+    /// Tells a test's probe that this boundary is passed.
+    pub fn boundary(&self, boundary: Boundary) {
+        if let Some(probe) = &self.probe {
+            probe(boundary);
+        }
+    }
+
+    /// Writes the intent. When this returns, it survives a power cut.
+    pub fn begin(&self, entry: &JournalEntry<'_>) -> Result<EntryId, StateError> {
+        self.boundary(Boundary::BeforeBegin);
+        let step = serde_json::to_string(entry.step).expect("a step is plain data with string keys");
+        let sql = self.sql();
+        sql.execute(
+            "INSERT INTO journal (guest_id, vmid, kind, step, cycle, began_at_ms) VALUES ($1, $2, $3, $4, $5, $6)",
+            params![
+                entry.guest_id.to_string(),
+                entry.vmid.get(),
+                entry.kind.as_str(),
+                step,
+                entry.cycle.cast_signed(),
+                entry.now.as_millisecond()
+            ],
+        )?;
+        let id = EntryId(sql.last_insert_rowid());
+        drop(sql);
+        self.boundary(Boundary::AfterBegin);
+        Ok(id)
+    }
+
+    /// Writes which task PVE made of the step.
+    pub fn task(&self, id: EntryId, upid: &Upid) -> Result<(), StateError> {
+        self.sql().execute("UPDATE journal SET upid = $2 WHERE id = $1", params![id.0, upid.to_string()])?;
+        Ok(())
+    }
+
+    /// Writes the outcome.
+    pub fn end(
+        &self,
+        id: EntryId,
+        outcome: StepOutcome,
+        failure: Option<&Failure>,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        self.boundary(Boundary::BeforeEnd);
+        let word = word(&outcome);
+        let failure = failure.map(|failure| serde_json::to_string(failure).expect("two strings"));
+        self.sql().execute(
+            "UPDATE journal SET outcome = $2, failure = $3, ended_at_ms = $4 WHERE id = $1",
+            params![id.0, word, failure, now.as_millisecond()],
+        )?;
+        self.boundary(Boundary::AfterEnd);
+        Ok(())
+    }
+
+    /// Entries without an outcome, oldest first.
+    pub fn open_entries(&self) -> Result<Vec<OpenEntry>, StateError> {
+        let sql = self.sql();
+        let mut statement = sql.prepare_cached(
+            "SELECT id, guest_id, vmid, kind, step, began_at_ms, upid FROM journal WHERE outcome IS NULL ORDER BY id",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                (row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?),
+                (row.get::<_, String>(4)?, row.get::<_, i64>(5)?, row.get::<_, Option<String>>(6)?),
+            ))
+        })?;
+        rows.map(|row| {
+            let (id, (guest_id, vmid, kind), (step, began_at_ms, upid)) = row?;
+            Ok(OpenEntry {
+                id: EntryId(id),
+                guest_id: guest_id.parse().map_err(damaged)?,
+                vmid: Vmid::new(vmid).map_err(damaged)?,
+                kind: read_word(&kind)?,
+                step: serde_json::from_str(&step).map_err(damaged)?,
+                began_at: Timestamp::from_millisecond(began_at_ms).map_err(damaged)?,
+                upid: upid.map(|upid| upid.parse()).transpose().map_err(damaged)?,
+            })
+        })
+        .collect()
+    }
+
+    /// How many entries are open.
+    pub fn open_count(&self) -> Result<u64, StateError> {
+        let sql = self.sql();
+        let count = sql.query_row("SELECT count(*) FROM journal WHERE outcome IS NULL", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        Ok(count.cast_unsigned())
+    }
+
+    /// Guests changed since `since`, counting a guest once per cycle: what the change budget is spent on.
+    pub fn changes_since(&self, since: Timestamp) -> Result<u32, StateError> {
+        let sql = self.sql();
+        let count = sql.query_row(
+            "SELECT count(*) FROM (SELECT DISTINCT guest_id, cycle FROM journal WHERE began_at_ms >= $1)",
+            [since.as_millisecond()],
+            |row| row.get::<_, u32>(0),
+        )?;
+        Ok(count)
+    }
+
+    /// The number of the next cycle.
+    pub fn next_cycle(&self) -> Result<u64, StateError> {
+        let sql = self.sql();
+        let last =
+            sql.query_row("SELECT coalesce(max(cycle), 0) FROM journal", [], |row| row.get::<_, i64>(0))?;
+        Ok(last.cast_unsigned() + 1)
+    }
+
+    /// The newest entries of a guest.
+    pub fn history(&self, guest_id: GuestId, most: u32) -> Result<Vec<PastStep>, StateError> {
+        let sql = self.sql();
+        let mut statement = sql.prepare_cached(
+            "SELECT step, began_at_ms, outcome, failure FROM journal WHERE guest_id = $1 ORDER BY id DESC LIMIT $2",
+        )?;
+        let rows = statement.query_map(params![guest_id.to_string(), most], |row| {
+            let texts = (row.get::<_, String>(0)?, row.get::<_, Option<String>>(2)?);
+            Ok((texts, row.get::<_, i64>(1)?, row.get::<_, Option<String>>(3)?))
+        })?;
+        rows.map(|row| {
+            let ((step, outcome), began_at_ms, failure) = row?;
+            Ok(PastStep {
+                step: serde_json::from_str(&step).map_err(damaged)?,
+                began_at: Timestamp::from_millisecond(began_at_ms).map_err(damaged)?,
+                outcome: outcome.map(|word| read_word(&word)).transpose()?,
+                failure: failure.map(|text| serde_json::from_str(&text)).transpose().map_err(damaged)?,
+            })
+        })
+        .collect()
+    }
+
+    /// Forgets closed entries older than `before`, except what the change budget still counts.
+    pub fn prune_journal(&self, before: Timestamp) -> Result<(), StateError> {
+        self.sql().execute(
+            "DELETE FROM journal WHERE outcome IS NOT NULL AND began_at_ms < $1",
+            [before.as_millisecond()],
+        )?;
+        Ok(())
+    }
+}
+
+fn word(outcome: &StepOutcome) -> String {
+    match serde_json::to_value(outcome) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => unreachable!("a unit variant serialises to a string"),
+    }
+}
+
+fn read_word<T: DeserializeOwned>(word: &str) -> Result<T, StateError> {
+    serde_json::from_value(serde_json::Value::String(word.to_owned())).map_err(damaged)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
+fn damaged(error: impl ToString) -> StateError {
+    StateError::Damaged { what: "journal entry", text: error.to_string() }
+}

@@ -1,0 +1,113 @@
+//! The document in force, what was last seen of the hub's, and how far the box has come.
+
+use felhom_shared::desired::DesiredState;
+use felhom_shared::id::Generation;
+use felhom_shared::report::DocumentRefusal;
+use rusqlite::{OptionalExtension, params};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{State, StateError};
+use crate::accept::Accepted;
+
+/// The document last seen, accepted or refused: what the next poll says it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeen {
+    /// Its number.
+    pub generation: Generation,
+    /// SHA-256 of its bytes.
+    pub digest: String,
+}
+
+const LAST_SEEN: &str = "last_seen";
+const REACHED: &str = "reached";
+const REFUSED: &str = "refused";
+const LAST_REPORT: &str = "last_report";
+
+impl State {
+    /// The document in force.
+    pub fn accepted(&self) -> Result<Option<Accepted>, StateError> {
+        let row =
+            self.sql().query_row("SELECT generation, digest, bytes FROM document WHERE id = 1", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?))
+            });
+        let Some((generation, digest, bytes)) = row.optional()? else { return Ok(None) };
+        let desired = DesiredState::from_json(&bytes)
+            .map_err(|error| StateError::Damaged { what: "document", text: error.to_string() })?;
+        Ok(Some(Accepted { generation: Generation(generation.cast_unsigned()), digest, desired }))
+    }
+
+    /// Puts a document in force, in one transaction with forgetting the last refusal.
+    pub fn put_accepted(&self, accepted: &Accepted, bytes: &[u8]) -> Result<(), StateError> {
+        let mut sql = self.connection.borrow_mut();
+        let transaction = sql.transaction()?;
+        transaction.execute(
+            "INSERT INTO document (id, generation, digest, bytes) VALUES (1, $1, $2, $3)
+             ON CONFLICT (id) DO UPDATE SET generation = $1, digest = $2, bytes = $3",
+            params![accepted.generation.0.cast_signed(), accepted.digest, bytes],
+        )?;
+        transaction.execute("DELETE FROM ledger WHERE name = $1", [REFUSED])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// What the next poll says it has.
+    pub fn last_seen(&self) -> Result<Option<LastSeen>, StateError> {
+        self.get(LAST_SEEN)
+    }
+
+    /// Notes what was offered, whether or not it was accepted.
+    pub fn put_last_seen(&self, seen: &LastSeen) -> Result<(), StateError> {
+        self.put(LAST_SEEN, seen)
+    }
+
+    /// The newest generation of which every item was converged.
+    pub fn reached(&self) -> Result<Option<Generation>, StateError> {
+        self.get(REACHED)
+    }
+
+    /// Notes that a generation was reached.
+    pub fn put_reached(&self, generation: Generation) -> Result<(), StateError> {
+        self.put(REACHED, &generation)
+    }
+
+    /// The last refused document, until a newer one is accepted.
+    pub fn refused(&self) -> Result<Option<DocumentRefusal>, StateError> {
+        self.get(REFUSED)
+    }
+
+    /// Notes a refused document.
+    pub fn put_refused(&self, refusal: &DocumentRefusal) -> Result<(), StateError> {
+        self.put(REFUSED, refusal)
+    }
+
+    /// The last report as JSON text, for `felhom-agent status`.
+    pub fn last_report<T: DeserializeOwned>(&self) -> Result<Option<T>, StateError> {
+        self.get(LAST_REPORT)
+    }
+
+    /// Keeps a report for `felhom-agent status`.
+    pub fn put_last_report<T: Serialize>(&self, report: &T) -> Result<(), StateError> {
+        self.put(LAST_REPORT, report)
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
+        let sql = self.sql();
+        let text =
+            sql.query_row("SELECT value FROM ledger WHERE name = $1", [name], |row| row.get::<_, String>(0));
+        let Some(text) = text.optional()? else { return Ok(None) };
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| StateError::Damaged { what: name, text: error.to_string() })
+    }
+
+    pub(super) fn put<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StateError> {
+        let text =
+            serde_json::to_string(value).expect("the ledger's values have string keys and no failing parts");
+        self.sql().execute(
+            "INSERT INTO ledger (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2",
+            params![name, text],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! What the agent must not forget: one SQLite file on the box.
+//!
+//! WAL with `synchronous=FULL`: when a call here returns, the row survives a power cut. Secrets are never
+//! stored. A file that cannot be opened stops the agent with a reason; it is never silently begun anew.
+
+mod journal;
+mod ledger;
+mod outbox;
+
+use std::cell::{Ref, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+pub use journal::{Boundary, EntryId, JournalEntry, OpenEntry, PastStep};
+pub use ledger::LastSeen;
+pub use outbox::Telling;
+
+/// The file's name within the state folder.
+pub const FILE_NAME: &str = "agent.db";
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file cannot be opened or made.
+    #[error("cannot open the agent's state {path}: is the folder there, writable, and the disk not full?")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// SQLite's reason.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A row could not be read or written.
+    #[error("cannot read or write the agent's state; a full disk is the usual cause")]
+    Sql(#[from] rusqlite::Error),
+    /// A stored value does not read back: written by another version, or damaged.
+    #[error("a stored {what} cannot be read: {text}")]
+    Damaged {
+        /// Which value.
+        what: &'static str,
+        /// The parser's words.
+        text: String,
+    },
+}
+
+/// The agent's durable state. Cheap to clone; single-threaded like the agent.
+#[derive(Clone)]
+pub struct State {
+    connection: Rc<RefCell<Connection>>,
+    probe: Option<Rc<dyn Fn(Boundary)>>,
+}
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS ledger (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS document (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    generation INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS journal (
+    id INTEGER PRIMARY KEY,
+    guest_id TEXT NOT NULL,
+    vmid INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    step TEXT NOT NULL,
+    cycle INTEGER NOT NULL,
+    began_at_ms INTEGER NOT NULL,
+    upid TEXT,
+    ended_at_ms INTEGER,
+    outcome TEXT,
+    failure TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS journal_open ON journal (id) WHERE outcome IS NULL;
+CREATE INDEX IF NOT EXISTS journal_began ON journal (began_at_ms);
+CREATE TABLE IF NOT EXISTS outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL
+) STRICT;
+";
+
+impl State {
+    /// Opens or makes the state in `folder`.
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
+        let path = folder.join(FILE_NAME);
+        let open = || -> Result<Connection, rusqlite::Error> {
+            let connection = Connection::open(&path)?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            // A quarter of SQLite's default cache: the state is small and the agent shall be too.
+            connection.pragma_update(None, "cache_size", -512)?;
+            connection.execute_batch(SCHEMA)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|source| StateError::Open { path: path.clone(), source })?;
+        Ok(Self { connection: Rc::new(RefCell::new(connection)), probe: None })
+    }
+
+    /// Opens an existing state for reading, beside a running agent.
+    pub fn open_read_only(folder: &Path) -> Result<Self, StateError> {
+        let path = folder.join(FILE_NAME);
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)
+            .map_err(|source| StateError::Open { path: path.clone(), source })?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        Ok(Self { connection: Rc::new(RefCell::new(connection)), probe: None })
+    }
+
+    /// Calls `probe` at every journal boundary: how tests stop the agent exactly there.
+    #[must_use]
+    pub fn with_probe(mut self, probe: Rc<dyn Fn(Boundary)>) -> Self {
+        self.probe = Some(probe);
+        self
+    }
+
+    fn sql(&self) -> Ref<'_, Connection> {
+        self.connection.borrow()
+    }
+}
