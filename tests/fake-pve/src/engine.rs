@@ -2,6 +2,7 @@
 //! world is locked only for single steps; nothing waits while holding it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -18,8 +19,8 @@ use crate::permission;
 use crate::request::Request;
 use crate::requests::RequestLog;
 use crate::schema::{Schema, check};
-use crate::state::World;
 use crate::state::guest::Kind;
+use crate::state::{NODE_BACKUP, World};
 use crate::worker;
 
 /// Conditions of the node that are set from outside.
@@ -128,7 +129,7 @@ impl Engine {
                 Action::Delay(ms) => delay += Duration::from_millis(ms),
                 Action::Task(fault) => task_fault = Some(fault),
                 Action::ApplyThenAnswer(status, text) => {
-                    after = Some(Outcome::Answer(Err(spoken(status, &text))))
+                    after = Some(Outcome::Answer(Err(spoken(status, &text))));
                 }
                 Action::CloseAfter => after = Some(Outcome::Cut),
             }
@@ -238,11 +239,12 @@ impl Engine {
         loop {
             {
                 let mut world = self.world();
-                if !world.flocks.contains_key(&vmid) {
-                    world.flocks.insert(vmid, holder.to_owned());
+                if let Entry::Vacant(free) = world.flocks.entry(vmid) {
+                    free.insert(holder.to_owned());
                     return Ok(());
                 }
-                if Instant::now() >= deadline {
+                // A second backup waits for hours.
+                if vmid != NODE_BACKUP && Instant::now() >= deadline {
                     let kind = world.guests.get(&vmid).map_or(Kind::Lxc, |g| g.kind);
                     return Err(format!("can't lock file '{}' - got timeout", kind.lock_file(vmid)));
                 }

@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str, unit_default: u64) -> Option<u64> {
 /// `1G`, `1536M`, `0T`: the largest unit that divides exactly.
 pub(crate) fn format(bytes: u64) -> String {
     for (shift, unit) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")] {
-        if bytes % (1_u64 << shift) == 0 {
+        if bytes.is_multiple_of(1_u64 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

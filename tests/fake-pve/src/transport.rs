@@ -73,13 +73,13 @@ fn respond(engine: &Engine, answer: Answer, last: bool) -> Response<Body> {
     match answer {
         Ok(reply) => {
             let body = success(engine, reply);
-            build(StatusCode::OK, "OK", Some(body), last)
+            build(StatusCode::OK, "OK", Some(&body), last)
         }
         Err(refusal) => {
             let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let reason = refusal.message.lines().next().unwrap_or_default().to_owned();
             let body = (!refusal.bodyless).then(|| failure(engine, &refusal));
-            build(status, &reason, body, true)
+            build(status, &reason, body.as_deref(), true)
         }
     }
 }
@@ -105,7 +105,7 @@ fn failure(engine: &Engine, refusal: &Refusal) -> String {
     json::shuffled(&out, &mut engine.world().rng)
 }
 
-fn build(status: StatusCode, reason: &str, body: Option<String>, close: bool) -> Response<Body> {
+fn build(status: StatusCode, reason: &str, body: Option<&str>, close: bool) -> Response<Body> {
     let mut response = Response::new(match &body {
         Some(text) => Full::new(Bytes::copy_from_slice(text.as_bytes())).boxed(),
         None => Empty::new().boxed(),

@@ -23,8 +23,15 @@ pub(crate) async fn run(engine: Arc<Engine>, mut worker: Worker) {
     let fault = worker.fault.take();
     let interrupted = work(&engine, &worker.upid, fault.as_ref()).await;
     if interrupted {
-        // TERM leaves locks and half-made volumes where they are.
-        return engine.change(|world| end(world, &worker, Err("interrupted by signal".to_owned())));
+        // TERM leaves locks and half-made volumes where they are, except of a backup.
+        let stopped = worker.stopped.take();
+        return engine.change(|world| {
+            let result = match stopped {
+                Some(last_words) => step(world, &worker.upid, Some(last_words)),
+                None => Err("interrupted by signal".to_owned()),
+            };
+            end(world, &worker, result);
+        });
     }
     let (finish, undo) = (worker.finish.take(), worker.undo.take());
     engine.change(|world| conclude(world, &worker, (finish, undo), fault));

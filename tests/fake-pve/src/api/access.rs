@@ -11,9 +11,7 @@ pub(super) fn permissions(_: &mut World, call: &Call) -> Answer {
         let set: Map<String, Value> = privileges.iter().map(|p| (p.clone(), 1.into())).collect();
         if path == "/" {
             // What is granted at the root shows on every top-level path.
-            for top in
-                ["/", "/access", "/access/groups", "/mapping", "/nodes", "/pool", "/sdn", "/storage", "/vms"]
-            {
+            for top in ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"] {
                 out.insert(top.to_owned(), set.clone().into());
             }
         } else {

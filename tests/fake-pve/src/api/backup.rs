@@ -1,21 +1,27 @@
 //! vzdump, one guest after the other in one task. A failed guest does not stop the
 //! rest; the task then ends `job errors`.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use jiff::Timestamp;
 
+use super::power;
 use crate::call::{Answer, Call, Refusal, Reply};
-use crate::state::World;
 use crate::state::storage::{Content, Volume};
 use crate::state::task::{TaskLog, Worker};
+use crate::state::{NODE_BACKUP, World};
 
 /// What one job was asked for.
-#[derive(Clone)]
 struct Job {
+    arguments: String,
     vmids: Vec<u32>,
     storage: String,
     mode: String,
     notes: Option<String>,
     protected: bool,
+    /// Guests this job put its own lock on; another's lock is never touched.
+    locked: Mutex<BTreeSet<u32>>,
 }
 
 pub(super) fn vzdump(world: &mut World, call: &Call) -> Answer {
@@ -39,31 +45,42 @@ pub(super) fn vzdump(world: &mut World, call: &Call) -> Answer {
         return Err(Refusal::forbidden(&format!(" (/vms/{vmid}, VM.Backup)")));
     }
     let id = if vmids.len() == 1 { vmids[0].to_string() } else { String::new() };
+    let arguments = call.params.iter().filter(|(k, _)| !["node", "vmid"].contains(&k.as_str()));
     let job = Job {
         vmids,
         storage: call.get("storage").unwrap_or("local").to_owned(),
         mode: call.get("mode").unwrap_or("snapshot").to_owned(),
         notes: call.get("notes-template").map(str::to_owned),
         protected: call.flag("protected"),
+        arguments: arguments.map(|(k, v)| format!(" --{k} {v}")).collect(),
+        locked: Mutex::default(),
     };
-    let arguments = call.params.iter().filter(|(k, _)| !["node", "vmid"].contains(&k.as_str()));
-    let arguments: String = arguments.map(|(k, v)| format!(" --{k} {v}")).collect();
+    let job = Arc::new(job);
+    let with = |step: fn(&mut World, &Job, &mut TaskLog) -> Result<(), String>| {
+        let job = Arc::clone(&job);
+        move |world: &mut World, log: &mut TaskLog| step(world, &job, log)
+    };
     let worker = Worker::fork(world, "vzdump", &id, &call.caller.id)
-        .begin({
-            let job = job.clone();
-            move |world, log| begin(world, &job, &arguments, log)
-        })
-        .finish({
-            let job = job.clone();
-            move |world, log| finish(world, &job, log)
-        })
-        .undo(move |world| unlock(world, &job.vmids));
+        .locking(NODE_BACKUP)
+        .begin(with(begin))
+        .finish(with(finish))
+        .stopped(with(stopped));
+    let worker = worker.undo({
+        let job = Arc::clone(&job);
+        move |world| unlock(world, &job)
+    });
     Ok(worker.start(world))
 }
 
-fn begin(world: &mut World, job: &Job, arguments: &str, log: &mut TaskLog) -> Result<(), String> {
+fn begin(world: &mut World, job: &Job, log: &mut TaskLog) -> Result<(), String> {
     let id = &job.storage;
-    world.usable_storage(id).map_err(|e| format!("could not activate storage '{id}': {e}"))?;
+    let inactive = |e| match world.storages.contains_key(id) {
+        true => format!("could not activate storage '{id}': {e}"),
+        false => format!(
+            "could not activate storage '{id}': {e} could not get storage information for '{id}': {e}"
+        ),
+    };
+    world.usable_storage(id).map_err(inactive)?;
     if !world.storages[id].holds("backup") {
         return Err(format!(
             "could not get storage information for '{id}': storage '{id}' does not support 'backup' content"
@@ -71,13 +88,15 @@ fn begin(world: &mut World, job: &Job, arguments: &str, log: &mut TaskLog) -> Re
     }
     let vmids: Vec<String> = job.vmids.iter().map(u32::to_string).collect();
     log.line(format!(
-        "INFO: starting new backup job: vzdump {}{arguments} --node {}",
+        "INFO: starting new backup job: vzdump {}{} --node {}",
         vmids.join(" "),
+        job.arguments,
         world.node.name
     ));
     for vmid in &job.vmids {
         if let Some(guest) = world.guests.get_mut(vmid).filter(|g| !g.is_locked()) {
             guest.config.insert("lock".to_owned(), "backup".to_owned());
+            job.locked.lock().expect("short").insert(*vmid);
         }
     }
     Ok(())
@@ -87,11 +106,11 @@ fn finish(world: &mut World, job: &Job, log: &mut TaskLog) -> Result<(), String>
     let mut failed = false;
     for vmid in &job.vmids {
         if let Err(text) = one(world, *vmid, job, log) {
-            log.line(format!("ERROR: Backup of VM {vmid} failed - {text}"));
+            failure(*vmid, &text, log);
             failed = true;
         }
     }
-    unlock(world, &job.vmids);
+    unlock(world, job);
     log.line(if failed {
         "INFO: Backup job finished with errors"
     } else {
@@ -100,10 +119,25 @@ fn finish(world: &mut World, job: &Job, log: &mut TaskLog) -> Result<(), String>
     if failed { Err("job errors".to_owned()) } else { Ok(()) }
 }
 
+fn failure(vmid: u32, text: &str, log: &mut TaskLog) {
+    log.line(format!("ERROR: Backup of VM {vmid} failed - {text}"));
+    log.line(format!("INFO: Failed at {}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S")));
+}
+
+/// A stopped backup lets its guests go.
+fn stopped(world: &mut World, job: &Job, log: &mut TaskLog) -> Result<(), String> {
+    for vmid in &job.vmids {
+        failure(*vmid, "interrupted by signal", log);
+    }
+    unlock(world, job);
+    log.line("INFO: Backup job finished with errors");
+    Err("job errors".to_owned())
+}
+
 fn one(world: &mut World, vmid: u32, job: &Job, log: &mut TaskLog) -> Result<(), String> {
     let stamp = Timestamp::now();
     let guest = world.guests.get(&vmid).ok_or(format!("unable to find VM '{vmid}'"))?;
-    if guest.lock().is_some_and(|l| l != "backup") {
+    if !job.locked.lock().expect("short").contains(&vmid) {
         guest.check_lock()?;
     }
     let (kind, state) = (guest.kind, if guest.running.is_some() { "running" } else { "stopped" });
@@ -126,6 +160,10 @@ fn one(world: &mut World, vmid: u32, job: &Job, log: &mut TaskLog) -> Result<(),
     let notes = job.notes.as_ref().map(|n| expand(n, &guest.name(), vmid, &world.node.name));
     log.line(format!("INFO: creating vzdump archive '{}'", world.volume_path(&volid)));
     log.line("INFO: archive file size: 32MB");
+    if state == "running" && job.mode == "stop" {
+        log.line("INFO: restarting vm");
+        power::warn_nesting(guest, log);
+    }
     let volume = Volume {
         vmid: Some(vmid),
         notes,
@@ -142,8 +180,8 @@ fn expand(template: &str, guest: &str, vmid: u32, node: &str) -> String {
     template.replace("{{guestname}}", guest).replace("{{vmid}}", &vmid.to_string()).replace("{{node}}", node)
 }
 
-fn unlock(world: &mut World, vmids: &[u32]) {
-    for vmid in vmids {
+fn unlock(world: &mut World, job: &Job) {
+    for vmid in job.locked.lock().expect("short").iter() {
         if let Some(guest) = world.guests.get_mut(vmid).filter(|g| g.lock() == Some("backup")) {
             guest.config.remove("lock");
         }

@@ -48,6 +48,11 @@ pub(super) fn resources(world: &mut World, call: &Call) -> Answer {
     if wanted("node") {
         out.push(node_entry(world, call));
     }
+    if wanted("sdn") && call.caller.may("/sdn/zones/localnetwork", "SDN.Audit") {
+        let node = &world.node.name;
+        out.push(json!({"id": format!("network/{node}/zone/localnetwork"), "type": "network", "node": node,
+            "network": "localnetwork", "network-type": "zone", "status": "ok"}));
+    }
     if wanted("storage") {
         out.extend(world.storages.keys().filter_map(|id| storage_entry(world, call, id)));
     }

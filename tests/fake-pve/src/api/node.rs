@@ -45,7 +45,7 @@ pub(super) fn status(world: &mut World, _: &Call) -> Answer {
         "kversion": "Linux 6.17.4-1-pve #1 SMP PREEMPT_DYNAMIC",
         "current-kernel": {"sysname": "Linux", "release": "6.17.4-1-pve", "machine": "x86_64",
             "version": "#1 SMP PREEMPT_DYNAMIC"},
-        "boot-info": {"mode": "efi", "secureboot": 0},
+        "boot-info": {"mode": "legacy-bios"},
         "pveversion": "pve-manager/9.2.11/14a22df35955d97d",
         "ksm": {"shared": 0},
         "cpuinfo": {"cpus": node.cpus, "cores": node.cpus / 2, "sockets": 1, "model": "AMD EPYC", "mhz": "2596.134",

@@ -83,7 +83,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Answer {
                 lock(world, vmid, "snapshot")
             }
         })
-        .finish(move |world, _| {
+        .finish(move |world, log| {
             let guest = world.guests.get_mut(&vmid).ok_or("guest is gone")?;
             guest.config.remove("lock");
             let mut config = guest.config.clone();
@@ -91,6 +91,8 @@ pub(super) fn create(world: &mut World, call: &Call) -> Answer {
             config.extend(description.map(|d| ("description".to_owned(), d)));
             guest.snapshots.insert(name.clone(), GuestSnapshot { config, snaptime: now() });
             guest.config.insert("parent".to_owned(), name);
+            log.line("trying to acquire lock...");
+            log.line(" OK");
             Ok(())
         })
         .undo(move |world| unlock(world, vmid, "snapshot"));
@@ -139,7 +141,11 @@ pub(super) fn rollback(world: &mut World, call: &Call) -> Answer {
         .finish(move |world, log| {
             let guest = world.guests.get_mut(&vmid).ok_or("guest is gone")?;
             guest.running = None;
+            let description = guest.config.remove("description");
             guest.config = guest.snapshots[&name].config.clone();
+            // The description belongs to the guest, the snapshot's to the snapshot.
+            guest.config.remove("description");
+            guest.config.extend(description.map(|d| ("description".to_owned(), d)));
             guest.config.insert("parent".to_owned(), name);
             guest.pending.clear();
             guest.pending_delete.clear();

@@ -42,10 +42,24 @@ fn amount(call: &Call, name: &str, default: usize) -> usize {
     call.number(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default)
 }
 
+/// The cluster's list says less of each task, and nothing of a state that is still open.
 pub(super) fn cluster(world: &mut World, call: &Call) -> Answer {
     let all = audits(&call.caller, world);
     let mine = world.tasks.iter().rev().filter(|t| all || call.caller.owns(&t.user)).take(25);
-    Ok(Reply::ordered(mine.map(|t| entry(world, t)).collect(), None))
+    let entries = mine.map(|task| {
+        let mut out = json!({"upid": task.upid, "node": world.node.name, "type": task.kind, "id": task.id,
+            "starttime": task.starttime});
+        user(&task.user, out.as_object_mut().expect("written as an object"));
+        if let (Some(end), Some(status)) = (task.endtime, &task.exitstatus) {
+            out["endtime"] = end.into();
+            out["status"] = status.as_str().into();
+            out["saved"] = "1".into();
+        } else {
+            out["pid"] = task.pid.into();
+        }
+        out
+    });
+    Ok(Reply::ordered(entries.collect(), None))
 }
 
 fn entry(world: &World, task: &Task) -> Value {

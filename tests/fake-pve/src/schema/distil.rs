@@ -90,6 +90,17 @@ mod tests {
     use serde_json::json;
 
     use super::{distil, from_distilled, from_official};
+    use crate::schema::official_path;
+
+    #[test]
+    fn the_built_in_copy_is_what_the_official_description_distils_to() {
+        let Ok(text) = std::fs::read_to_string(official_path()) else {
+            println!("schema: skipped, the official description is not here");
+            return;
+        };
+        let fresh = distil(&serde_json::from_str(&text).unwrap());
+        assert!(fresh == include_str!("endpoints.json"), "run `fake-pve distil` and commit its output");
+    }
 
     #[test]
     fn the_distilled_copy_says_what_the_official_one_said() {

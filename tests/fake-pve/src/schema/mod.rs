@@ -35,6 +35,11 @@ pub enum SchemaSource {
     BuiltIn,
 }
 
+/// Beside the repository, where it is present.
+fn official_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/pve/pve-api.json")
+}
+
 /// All calls by method and path template.
 #[derive(Debug)]
 pub(crate) struct Schema {
@@ -50,7 +55,7 @@ impl Schema {
     }
 
     fn load() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/pve/pve-api.json");
+        let path = official_path();
         if let Ok(text) = std::fs::read_to_string(&path) {
             let api: Value = serde_json::from_str(&text).expect("the official schema is JSON");
             return Self { source: SchemaSource::Official(path), calls: distil::from_official(&api) };

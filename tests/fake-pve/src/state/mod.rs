@@ -112,6 +112,9 @@ impl Snapshot {
     }
 }
 
+/// The node's one backup lock, kept beside those of the guests; no guest has this number.
+pub(crate) const NODE_BACKUP: u32 = 0;
+
 /// Epoch seconds now.
 pub(crate) fn now() -> u64 {
     u64::try_from(Timestamp::now().as_second()).expect("the clock stands after 1970")

@@ -86,6 +86,8 @@ pub(crate) struct Worker {
     pub(crate) begin: Option<Step>,
     pub(crate) finish: Option<Step>,
     pub(crate) undo: Option<Undo>,
+    /// How it ends when it is stopped and still has something to say.
+    pub(crate) stopped: Option<Step>,
     pub(crate) fault: Option<TaskFault>,
 }
 
@@ -118,7 +120,16 @@ impl Worker {
             log: Vec::new(),
             stop_requested: false,
         });
-        Self { upid: text, flock: None, holds: false, begin: None, finish: None, undo: None, fault: None }
+        Self {
+            upid: text,
+            flock: None,
+            holds: false,
+            begin: None,
+            finish: None,
+            undo: None,
+            stopped: None,
+            fault: None,
+        }
     }
 
     pub(crate) fn locking(mut self, vmid: u32) -> Self {
@@ -144,6 +155,14 @@ impl Worker {
 
     pub(crate) fn undo(mut self, step: impl FnOnce(&mut World) + Send + 'static) -> Self {
         self.undo = Some(Box::new(step));
+        self
+    }
+
+    pub(crate) fn stopped(
+        mut self,
+        step: impl FnOnce(&mut World, &mut TaskLog) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        self.stopped = Some(Box::new(step));
         self
     }
 
