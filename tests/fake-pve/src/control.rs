@@ -124,6 +124,11 @@ impl Control {
         self.engine.change(|world| toggle(&mut world.node.mounts, path, mounted));
     }
 
+    /// The drives `disks/list` shows from now on.
+    pub fn set_disks(&self, disks: Vec<serde_json::Value>) {
+        self.engine.change(|world| world.node.disks = disks);
+    }
+
     /// One more token.
     pub fn add_token(&self, token: Token) {
         self.engine.change(|world| world.tokens.insert(token.id.clone(), token));
@@ -244,7 +249,7 @@ impl Control {
         self.engine.world().snapshot()
     }
 
-    /// Waits until no task runs; `false` where some still does after `patience`.
+    /// Blocks until no task runs; `false` where some still does after `patience`.
     #[must_use]
     pub fn wait_idle(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;

@@ -89,6 +89,10 @@ fn main() -> ExitCode {
 type Done = Result<(), Box<dyn Error>>;
 
 fn run(serve: &Serve) -> Done {
+    for stale in ["address", "control-address"] {
+        // A script must not find the addresses of the run before.
+        let _ = std::fs::remove_file(serve.dir.join(stale));
+    }
     let fake = FakePve::start(Options {
         listen: serve.listen,
         control: Some(serve.control),

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::auth::Token;
 use crate::rng::Rng;
 use crate::schema::Schema;
@@ -86,6 +88,10 @@ impl Options {
                 name: self.node.clone(),
                 bridges: BTreeSet::from(["vmbr0".to_owned()]),
                 mounts: BTreeSet::new(),
+                disks: vec![json!({"devpath": "/dev/nvme0n1", "size": 1_000_204_886_016_u64, "type": "nvme",
+                    "model": "Samsung SSD 980", "serial": "S64DNL0T123456", "vendor": "unknown", "rpm": 0, "gpt": 1,
+                    "wwn": "eui.002538d121b0a1c4", "health": "PASSED", "wearout": 99, "used": "LVM", "osdid": -1,
+                    "osdid-list": null, "by_id_link": "/dev/disk/by-id/nvme-Samsung_SSD_980_S64DNL0T123456"})],
                 cpus: 16,
                 memory_bytes: 64 * GIB,
                 disk_bytes: 100 * GIB,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fake_pve::{Download, FakePve, Options, Token};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Answer, Client};
 
 /// Share of the applicable samples that agree; raise it when more do.
@@ -74,7 +74,7 @@ impl Replay {
         let options = Options {
             token_id: "root@pam!full".to_owned(),
             tokens: vec![expired, low],
-            task_time: Duration::from_millis(120),
+            task_time: Duration::from_millis(60),
             auth_delay: Duration::from_millis(5),
             lock_timeout: Duration::from_millis(200),
             ..Options::default()
@@ -126,6 +126,10 @@ impl Replay {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
+            ["task-ms", ms] => control.set_task_time(Duration::from_millis(ms.parse().unwrap())),
+            ["one-disk"] => control.set_disks(vec![json!({"devpath": "/dev/vda", "size": 1_u64 << 38, "type": "unknown",
+                "model": "unknown", "serial": "unknown", "wwn": "unknown", "vendor": "0x1af4", "rpm": -1, "gpt": 0,
+                "health": "UNKNOWN", "wearout": "N/A", "used": "mounted", "mounted": 1, "osdid": -1, "osdid-list": null})]),
             ["broadcast"] => control.broadcast(),
             ["mount", path] => control.set_mounted(path, true),
             ["lock", vmid] => control.set_lock(vmid.parse().unwrap(), Some("backup")).unwrap(),

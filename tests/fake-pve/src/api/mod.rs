@@ -16,6 +16,7 @@ mod content;
 mod create_lxc;
 mod create_qemu;
 mod destroy;
+mod disks;
 mod guests;
 mod node;
 mod power;
@@ -59,6 +60,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("GET", "/nodes/{node}/status", node::status),
     route("GET", "/nodes/{node}/network", node::network),
     route("GET", "/nodes/{node}/time", node::time),
+    route("GET", "/nodes/{node}/disks/list", disks::list),
     route("GET", "/nodes/{node}/lxc", guests::list),
     route("POST", "/nodes/{node}/lxc", create_lxc::create),
     locked("DELETE", "/nodes/{node}/lxc/{vmid}", destroy::destroy),
@@ -149,11 +151,14 @@ fn bind(template: &str, segments: &[String]) -> Option<BTreeMap<String, String>>
 #[cfg(test)]
 mod tests {
     use super::{ROUTES, find};
-    use crate::schema::Schema;
+    use crate::schema::{Schema, distilled};
 
     #[test]
     fn every_route_has_a_schema() {
+        let distilled = distilled();
         for route in ROUTES {
+            let key = (route.method.to_owned(), route.template.to_owned());
+            assert!(distilled.contains_key(&key), "{} {} is not built in", route.method, route.template);
             assert!(
                 Schema::shared().call(route.method, route.template).is_some(),
                 "{} {}",

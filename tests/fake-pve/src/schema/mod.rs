@@ -35,6 +35,12 @@ pub enum SchemaSource {
     BuiltIn,
 }
 
+/// The copy built into the program.
+pub(crate) fn distilled() -> HashMap<(String, String), CallSchema> {
+    let api = serde_json::from_str(include_str!("endpoints.json")).expect("the built-in schema is JSON");
+    distil::from_distilled(&api)
+}
+
 /// Beside the repository, where it is present.
 fn official_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/pve/pve-api.json")
@@ -60,8 +66,7 @@ impl Schema {
             let api: Value = serde_json::from_str(&text).expect("the official schema is JSON");
             return Self { source: SchemaSource::Official(path), calls: distil::from_official(&api) };
         }
-        let api = serde_json::from_str(include_str!("endpoints.json")).expect("the built-in schema is JSON");
-        Self { source: SchemaSource::BuiltIn, calls: distil::from_distilled(&api) }
+        Self { source: SchemaSource::BuiltIn, calls: distilled() }
     }
 
     pub(crate) fn call(&self, method: &str, template: &str) -> Option<&CallSchema> {

@@ -33,6 +33,8 @@ pub struct Node {
     pub bridges: BTreeSet<String>,
     /// Paths where a drive is mounted.
     pub mounts: BTreeSet<String>,
+    /// Drives, as `disks/list` shows them; partitions have a `parent`.
+    pub disks: Vec<Value>,
     /// Logical processors.
     pub cpus: u32,
     /// Bytes of memory.
