@@ -1,0 +1,159 @@
+//! Reports in which every outcome, reading, step end and note occurs.
+
+use std::collections::BTreeMap;
+
+use felhom_shared::desired::GuestKind;
+use felhom_shared::id::{Generation, HostId, NodeName};
+use felhom_shared::report::{
+    Class, CycleCost, DocumentRefusal, Failure, GenerationState, GuestReport, HostReport, HostState, Metrics,
+    NodeState, Note, NoteKind, Observed, Outcome, StepOutcome, StepReport, StorageUse, UnmanagedGuest,
+};
+
+use super::{at, guest_id, uuid, vmid};
+
+pub(crate) fn present() -> HostReport {
+    let outcomes = std::iter::successors(Some(Outcome::Converged), |outcome| after(*outcome));
+    let guests = outcomes.zip(1..).map(|(outcome, number)| guest(number, outcome)).collect();
+    HostReport {
+        version: 1,
+        sent_at: at("2026-11-24T02:10:00Z"),
+        metrics: Metrics {
+            load1: 0.25,
+            cpus: 16,
+            memory_used_bytes: 9_663_676_416,
+            memory_total_bytes: 68_719_476_736,
+            uptime_s: 9258,
+            storages: BTreeMap::from([
+                (
+                    "local".to_owned(),
+                    StorageUse { used_bytes: 1 << 30, total_bytes: 100 << 30, active: true },
+                ),
+                ("usb".to_owned(), StorageUse { used_bytes: 0, total_bytes: 0, active: false }),
+            ]),
+            cycle: CycleCost { duration_ms: 812, requests: 9, changing_requests: 2 },
+        },
+        state: HostState {
+            host_id: HostId(uuid(0xf0)),
+            agent_version: "0.1.0".to_owned(),
+            generation: GenerationState {
+                received: Some(Generation(8)),
+                received_digest: Some("5e".repeat(32)),
+                reached: Some(Generation(7)),
+                refused: Some(DocumentRefusal {
+                    generation: Generation(6),
+                    code: "generation_older".to_owned(),
+                    text: "generation 6 is older than 8, which is in force".to_owned(),
+                }),
+            },
+            node: NodeState::Present {
+                node: NodeName::new("pve1").unwrap(),
+                pve_version: "9.0.11".to_owned(),
+            },
+            guests,
+            unmanaged: vec![
+                UnmanagedGuest {
+                    vmid: vmid(300),
+                    kind: GuestKind::Qemu,
+                    name: "theirs".to_owned(),
+                    status: "running".to_owned(),
+                    marked: false,
+                },
+                UnmanagedGuest {
+                    vmid: vmid(301),
+                    kind: GuestKind::Lxc,
+                    name: "once-ours".to_owned(),
+                    status: "stopped".to_owned(),
+                    marked: true,
+                },
+            ],
+            journal_open: 1,
+        },
+    }
+}
+
+pub(crate) fn unreadable() -> HostReport {
+    let mut report = present();
+    report.metrics = Metrics::default();
+    report.state.generation = GenerationState::default();
+    report.state.node = NodeState::Unreadable {
+        code: "pve_unreachable".to_owned(),
+        text: "pve cannot be reached: GET /version".to_owned(),
+    };
+    report.state.guests = vec![];
+    report.state.unmanaged = vec![];
+    report.state.journal_open = 0;
+    report
+}
+
+fn after(outcome: Outcome) -> Option<Outcome> {
+    Some(match outcome {
+        Outcome::Converged => Outcome::Converging,
+        Outcome::Converging => Outcome::Waiting,
+        Outcome::Waiting => Outcome::Held,
+        Outcome::Held => Outcome::Refused,
+        Outcome::Refused => Outcome::Unreadable,
+        Outcome::Unreadable => Outcome::Interrupted,
+        Outcome::Interrupted => Outcome::Failed,
+        Outcome::Failed => return None,
+    })
+}
+
+fn guest(number: u32, outcome: Outcome) -> GuestReport {
+    let observed = match outcome {
+        Outcome::Unreadable => Observed::Unreadable,
+        Outcome::Held | Outcome::Refused => Observed::Absent,
+        Outcome::Waiting => Observed::Present {
+            status: "running".to_owned(),
+            lock: Some("backup".to_owned()),
+            pending: vec!["cores".to_owned(), "memory".to_owned()],
+        },
+        _ => Observed::Present { status: "stopped".to_owned(), lock: None, pending: vec![] },
+    };
+    GuestReport {
+        guest_id: guest_id(number.into()),
+        vmid: vmid(100 + number),
+        kind: if number.is_multiple_of(2) { GuestKind::Qemu } else { GuestKind::Lxc },
+        name: format!("guest-{number}"),
+        outcome,
+        observed,
+        steps: if outcome == Outcome::Failed { steps() } else { vec![] },
+        notes: if outcome == Outcome::Failed { notes() } else { vec![] },
+    }
+}
+
+fn steps() -> Vec<StepReport> {
+    let after = |outcome: &StepOutcome| {
+        Some(match outcome {
+            StepOutcome::Applied => StepOutcome::AlreadyTrue,
+            StepOutcome::AlreadyTrue => StepOutcome::Failed,
+            StepOutcome::Failed => StepOutcome::NotAttempted,
+            StepOutcome::NotAttempted => StepOutcome::Interrupted,
+            StepOutcome::Interrupted => return None,
+        })
+    };
+    let step = |outcome: StepOutcome| StepReport {
+        step: "grow_disk".to_owned(),
+        detail: "rootfs to 16 GiB".to_owned(),
+        class: if outcome == StepOutcome::NotAttempted { Class::Guarded } else { Class::Routine },
+        outcome,
+        upid: (outcome == StepOutcome::Applied)
+            .then(|| "UPID:pve1:000006A7:000E3FE9:6B056E1D:resize:101:felhom@pve!agent:".to_owned()),
+        error: (outcome == StepOutcome::Failed).then(|| Failure {
+            code: "pve_lock_timeout".to_owned(),
+            text: "pve refuses (500): can't lock file - got timeout".to_owned(),
+        }),
+    };
+    std::iter::successors(Some(StepOutcome::Applied), after).map(step).collect()
+}
+
+fn notes() -> Vec<Note> {
+    let note = |kind: NoteKind| {
+        let (code, text) = match kind {
+            NoteKind::Held => ("destroy_needs_signature", "destroying old (vmid 108) waits for a signature"),
+            NoteKind::Refused => ("disk_cannot_shrink", "a disk never shrinks"),
+            NoteKind::Waiting => ("restart_pending", "cores take effect at the next restart"),
+        };
+        Note { kind, code: code.to_owned(), text: text.to_owned() }
+    };
+    [NoteKind::Held, NoteKind::Refused, NoteKind::Waiting].map(note).to_vec()
+}
