@@ -3,6 +3,8 @@
 //! A file that no longer fits is a protocol change. If it is meant, `FELHOM_GOLDEN=write cargo test -p
 //! felhom-shared --test golden` writes the files anew; the diff then belongs into the review and docs/protocol.md.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on says so and ends")]
+
 use std::fmt::Debug;
 use std::path::PathBuf;
 
