@@ -14,6 +14,8 @@ struct Served(Child);
 
 impl Served {
     fn start(dir: &Path) -> Self {
+        // What a killed run left would be found before the new one removes it.
+        let _ = std::fs::remove_file(dir.join("control-address"));
         let child =
             Command::new(PROGRAM).arg("serve").arg("--dir").arg(dir).stdout(Stdio::null()).spawn().unwrap();
         let served = Self(child);
