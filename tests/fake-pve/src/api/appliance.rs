@@ -16,7 +16,7 @@ pub(super) fn list(world: &mut World, _: &Call) -> Answer {
         let os = parts.next().unwrap_or_default();
         json!({"template": template, "package": template.split('_').next(), "os": os, "section": "system",
             "type": "lxc", "version": template.split('_').nth(1), "architecture": "amd64",
-            "source": "http://download.proxmox.com", "location": template,
+            "source": "https://templates.test", "location": template,
             "sha512sum": download.checksums.get("sha512")})
     });
     Ok(Reply::data(entries.collect::<Vec<Value>>()))
