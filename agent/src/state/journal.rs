@@ -98,7 +98,7 @@ impl State {
         let step = serde_json::to_string(entry.step).expect("a step is plain data with string keys");
         let sql = self.sql();
         sql.execute(
-            "INSERT INTO journal (guest_id, vmid, kind, step, cycle, began_at_ms) VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO journal (guest_id, vmid, kind, step, cycle, began_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![
                 entry.guest_id.to_string(),
                 entry.vmid.get(),
@@ -116,8 +116,10 @@ impl State {
 
     /// Writes which task PVE made of the step.
     pub fn task(&self, id: EntryId, upid: &Upid) -> Result<(), StateError> {
-        self.sql().execute("UPDATE journal SET upid = $2 WHERE id = $1", params![id.0, upid.to_string()])?;
-        Ok(())
+        let changed = self
+            .sql()
+            .execute("UPDATE journal SET upid = ?2 WHERE id = ?1", params![id.0, upid.to_string()])?;
+        one_row(changed)
     }
 
     /// Writes the outcome.
@@ -131,10 +133,11 @@ impl State {
         self.boundary(Boundary::BeforeEnd);
         let word = word(&outcome);
         let failure = failure.map(|failure| serde_json::to_string(failure).expect("two strings"));
-        self.sql().execute(
-            "UPDATE journal SET outcome = $2, failure = $3, ended_at_ms = $4 WHERE id = $1",
+        let changed = self.sql().execute(
+            "UPDATE journal SET outcome = ?2, failure = ?3, ended_at_ms = ?4 WHERE id = ?1",
             params![id.0, word, failure, now.as_millisecond()],
         )?;
+        one_row(changed)?;
         self.boundary(Boundary::AfterEnd);
         Ok(())
     }
@@ -180,7 +183,7 @@ impl State {
     pub fn changes_since(&self, since: Timestamp) -> Result<u32, StateError> {
         let sql = self.sql();
         let count = sql.query_row(
-            "SELECT count(*) FROM (SELECT DISTINCT guest_id, cycle FROM journal WHERE began_at_ms >= $1)",
+            "SELECT count(*) FROM (SELECT DISTINCT guest_id, cycle FROM journal WHERE began_at_ms >= ?1)",
             [since.as_millisecond()],
             |row| row.get::<_, u32>(0),
         )?;
@@ -199,7 +202,7 @@ impl State {
     pub fn history(&self, guest_id: GuestId, most: u32) -> Result<Vec<PastStep>, StateError> {
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT step, began_at_ms, outcome, failure FROM journal WHERE guest_id = $1 ORDER BY id DESC LIMIT $2",
+            "SELECT step, began_at_ms, outcome, failure FROM journal WHERE guest_id = ?1 ORDER BY id DESC LIMIT ?2",
         )?;
         let rows = statement.query_map(params![guest_id.to_string(), most], |row| {
             let texts = (row.get::<_, String>(0)?, row.get::<_, Option<String>>(2)?);
@@ -220,11 +223,19 @@ impl State {
     /// Forgets closed entries older than `before`, except what the change budget still counts.
     pub fn prune_journal(&self, before: Timestamp) -> Result<(), StateError> {
         self.sql().execute(
-            "DELETE FROM journal WHERE outcome IS NOT NULL AND began_at_ms < $1",
+            "DELETE FROM journal WHERE outcome IS NOT NULL AND began_at_ms < ?1",
             [before.as_millisecond()],
         )?;
         Ok(())
     }
+}
+
+/// An entry that is not there cannot be ended: what was begun would stay open without a word.
+fn one_row(changed: usize) -> Result<(), StateError> {
+    if changed == 1 {
+        return Ok(());
+    }
+    Err(StateError::Damaged { what: "journal entry", text: format!("{changed} rows have its number") })
 }
 
 fn word(outcome: &StepOutcome) -> String {

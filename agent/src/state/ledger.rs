@@ -42,11 +42,11 @@ impl State {
         let mut sql = self.connection.borrow_mut();
         let transaction = sql.transaction()?;
         transaction.execute(
-            "INSERT INTO document (id, generation, digest, bytes) VALUES (1, $1, $2, $3)
-             ON CONFLICT (id) DO UPDATE SET generation = $1, digest = $2, bytes = $3",
+            "INSERT INTO document (id, generation, digest, bytes) VALUES (1, ?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET generation = ?1, digest = ?2, bytes = ?3",
             params![accepted.generation.0.cast_signed(), accepted.digest, bytes],
         )?;
-        transaction.execute("DELETE FROM ledger WHERE name = $1", [REFUSED])?;
+        transaction.execute("DELETE FROM ledger WHERE name = ?1", [REFUSED])?;
         transaction.commit()?;
         Ok(())
     }
@@ -94,7 +94,7 @@ impl State {
     pub(super) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
         let sql = self.sql();
         let text =
-            sql.query_row("SELECT value FROM ledger WHERE name = $1", [name], |row| row.get::<_, String>(0));
+            sql.query_row("SELECT value FROM ledger WHERE name = ?1", [name], |row| row.get::<_, String>(0));
         let Some(text) = text.optional()? else { return Ok(None) };
         serde_json::from_str(&text)
             .map(Some)
@@ -105,7 +105,7 @@ impl State {
         let text =
             serde_json::to_string(value).expect("the ledger's values have string keys and no failing parts");
         self.sql().execute(
-            "INSERT INTO ledger (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2",
+            "INSERT INTO ledger (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
             params![name, text],
         )?;
         Ok(())

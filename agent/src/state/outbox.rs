@@ -72,14 +72,14 @@ impl State {
             text: cut_text(&telling.text),
         };
         let text = serde_json::to_string(&told).expect("an event is plain data with string keys");
-        self.sql().execute("INSERT INTO outbox (event) VALUES ($1)", [text])?;
+        self.sql().execute("INSERT INTO outbox (event) VALUES (?1)", [text])?;
         Ok(())
     }
 
     /// The oldest events not yet acknowledged.
     pub fn untold(&self, most: usize) -> Result<Vec<Event>, StateError> {
         let sql = self.sql();
-        let mut statement = sql.prepare_cached("SELECT seq, event FROM outbox ORDER BY seq LIMIT $1")?;
+        let mut statement = sql.prepare_cached("SELECT seq, event FROM outbox ORDER BY seq LIMIT ?1")?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let rows =
             statement.query_map([most], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
@@ -102,7 +102,7 @@ impl State {
 
     /// Forgets what the hub holds.
     pub fn acknowledged(&self, seq: u64) -> Result<(), StateError> {
-        self.sql().execute("DELETE FROM outbox WHERE seq <= $1", params![seq.cast_signed()])?;
+        self.sql().execute("DELETE FROM outbox WHERE seq <= ?1", params![seq.cast_signed()])?;
         Ok(())
     }
 }
