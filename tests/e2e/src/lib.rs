@@ -1,1 +1,33 @@
-//! placeholder
+//! What the end-to-end tests stand on: a house (a Proxmox node and the agent on it), documents, hubs of both kinds
+//! and the rules that must hold whatever happens.
+//!
+//! ```no_run
+//! use felhom_tests::{House, document, lxc};
+//! let house = House::new();
+//! let mut agent = house.agent();
+//! agent.desire(&document([lxc(101, "web")]));
+//! agent.settle();
+//! house.obeys(&document([lxc(101, "web")]));
+//! ```
+//!
+//! The node is fake-pve, which speaks the real HTTPS API; the agent is the agent's own code. Nothing in here knows
+//! what a test is about, and nothing sleeps without a deadline: adding a test is one function in `tests/`.
+
+mod agent;
+mod certificate;
+mod daemon;
+mod document;
+mod hostile_hub;
+mod house;
+mod random;
+mod rules;
+mod wait;
+
+pub use agent::{Agent, Killed, Told};
+pub use certificate::Certificate;
+pub use daemon::Running;
+pub use document::{clone_of, document, guest_id, host_id, lxc, qemu, with_mount};
+pub use hostile_hub::{Answer, HostileHub};
+pub use house::House;
+pub use random::Random;
+pub use wait::{eventually, wait_until};

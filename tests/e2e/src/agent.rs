@@ -1,0 +1,145 @@
+//! The agent, cycle by cycle, in the test's own thread: documents are put in force directly, and a cycle runs when
+//! the test says so. The same state, plan and execution as in the program; only hub and clock are left out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use felhom_agent::accept::Accepted;
+use felhom_agent::cycle::{Cycle, CycleEnd};
+use felhom_agent::state::{Boundary, State};
+use felhom_shared::desired::{DesiredState, digest};
+use felhom_shared::id::Generation;
+use felhom_shared::report::{GuestReport, Outcome};
+use tokio::runtime::Runtime;
+
+use crate::document::host_id;
+use crate::house::House;
+
+/// More cycles than anything needs that comes to rest.
+const CYCLES_MAX: usize = 40;
+
+/// What a probe unwinds with to stop the agent dead: no message, no cleanup of its own.
+#[derive(Debug)]
+pub struct Killed;
+
+impl Killed {
+    /// Stops the agent here.
+    pub fn now() -> ! {
+        resume_unwind(Box::new(Self))
+    }
+}
+
+/// An agent at work. Dropping it is what a kill does: connections break, what is on disk stays.
+pub struct Agent {
+    runtime: Runtime,
+    cycle: Cycle,
+    state: State,
+}
+
+impl Agent {
+    pub(crate) fn start(house: &House, probe: Option<Rc<dyn Fn(Boundary)>>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime on this thread");
+        let state = State::open(&house.state_dir()).expect("the state opens");
+        let state = match probe {
+            Some(probe) => state.with_probe(probe),
+            None => state,
+        };
+        let pve = house.pve();
+        let observer = House::observer(&pve);
+        let cycle = Cycle::new(host_id(), pve, state.clone(), observer, house.budget_per_hour);
+        Self { runtime, cycle, state }
+    }
+
+    /// Puts a document in force under the next generation.
+    pub fn desire(&mut self, desired: &DesiredState) {
+        desired.check().expect("a test's document is a good one");
+        let bytes = serde_json::to_vec(desired).expect("a document is plain data");
+        let last = self.state.accepted().expect("the state reads");
+        let generation = last.map_or(Generation(1), |last| last.generation.next());
+        let accepted = Accepted { generation, digest: digest(&bytes), desired: desired.clone() };
+        self.state.put_accepted(&accepted, &bytes).expect("the state writes");
+        self.cycle.document_changed();
+    }
+
+    /// Runs one cycle.
+    pub fn cycle(&mut self) -> CycleEnd {
+        self.runtime.block_on(self.cycle.run(false)).expect("the state works")
+    }
+
+    /// Runs one cycle while the operator has paused the host.
+    pub fn paused_cycle(&mut self) -> CycleEnd {
+        self.runtime.block_on(self.cycle.run(true)).expect("the state works")
+    }
+
+    /// Runs one cycle unless the probe kills the agent in it. A killed agent must be dropped.
+    pub fn cycle_or_death(&mut self) -> Option<CycleEnd> {
+        match catch_unwind(AssertUnwindSafe(|| self.cycle())) {
+            Ok(end) => Some(end),
+            Err(cause) if cause.is::<Killed>() => None,
+            Err(cause) => resume_unwind(cause),
+        }
+    }
+
+    /// Lets every wait after a failure and every remembered reading be over, as time would.
+    pub fn time_passes(&mut self) {
+        self.cycle.document_changed();
+    }
+
+    /// Runs cycles until every guest is converged; panics with what is in the way.
+    #[track_caller]
+    pub fn settle(&mut self) -> CycleEnd {
+        self.settle_to(|end| end.state.guests.iter().all(|guest| guest.outcome == Outcome::Converged))
+    }
+
+    /// Runs cycles until `holds`; panics with the last state of the guests.
+    #[track_caller]
+    pub fn settle_to(&mut self, holds: impl Fn(&CycleEnd) -> bool) -> CycleEnd {
+        let mut end = self.cycle();
+        for _ in 1..CYCLES_MAX {
+            if holds(&end) {
+                return end;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            self.time_passes();
+            end = self.cycle();
+        }
+        let guests = serde_json::to_string_pretty(&end.state.guests).unwrap_or_default();
+        panic!("{CYCLES_MAX} cycles were not enough: {guests}");
+    }
+
+    /// The agent's memory.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+/// Looking at a cycle's end.
+pub trait Told {
+    /// What is said of a guest.
+    fn guest(&self, vmid: u32) -> &GuestReport;
+
+    /// Its outcome.
+    fn outcome(&self, vmid: u32) -> Outcome {
+        self.guest(vmid).outcome
+    }
+
+    /// Whether a note or failed step with this code is told of it.
+    fn tells(&self, vmid: u32, code: &str) -> bool {
+        let guest = self.guest(vmid);
+        let failed = guest.steps.iter().filter_map(|step| step.error.as_ref());
+        guest.notes.iter().any(|note| note.code == code) || failed.into_iter().any(|error| error.code == code)
+    }
+}
+
+impl Told for CycleEnd {
+    #[track_caller]
+    fn guest(&self, vmid: u32) -> &GuestReport {
+        let found = self.state.guests.iter().find(|guest| guest.vmid.get() == vmid);
+        found.unwrap_or_else(|| panic!("nothing is told of vmid {vmid}"))
+    }
+}
