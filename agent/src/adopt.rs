@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::pve::{Pve, TaskExit, TaskStatus};
-use crate::resources::guest::observe::find_task;
+use crate::resources::guest::observe::{Sought, find_task};
 use crate::state::{OpenEntry, State, StateError, Telling};
 
 /// How long one pass waits for a task that it found running; the next cycle goes on waiting.
@@ -45,7 +45,7 @@ async fn fate(
 ) -> Result<Option<Fate>, StateError> {
     let upid = match &entry.upid {
         Some(upid) => Some(upid.clone()),
-        None => match find_task(pve, node, (entry.kind, entry.vmid), &entry.step, entry.began_at).await {
+        None => match find_task(pve, node, state, sought(entry)).await {
             Ok(upid) => upid,
             Err(_) => return Ok(None),
         },
@@ -68,6 +68,10 @@ async fn fate(
     };
     let (outcome, failure) = task_outcome(&exit);
     Ok(Some((outcome, failure, format!("its task {upid} ended with {}", exit_text(&exit)))))
+}
+
+fn sought(entry: &OpenEntry) -> Sought<'_> {
+    Sought { kind: entry.kind, vmid: entry.vmid, step: &entry.step, since: entry.began_at }
 }
 
 /// A task's end as a step's outcome.

@@ -23,7 +23,7 @@ use crate::observe::{Observer, failure};
 use crate::plan::{GuestPlan, Plan};
 use crate::pve::{GuestAt, Pve, PveError, TaskStatus, Upid};
 use crate::resources::guest::apply::{apply, is_already_true, is_still_wanted};
-use crate::resources::guest::observe::find_task;
+use crate::resources::guest::observe::{Sought, find_task};
 use crate::resources::guest::plan::plan_guest;
 use crate::state::{Boundary, EntryId, JournalEntry, State, StateError};
 use crate::step::Step;
@@ -198,8 +198,8 @@ impl<'a> Execution<'a> {
         }
         let unknown = error.is_outcome_unknown();
         if unknown {
-            let found = find_task(self.pve, self.node, (guest.kind, guest.vmid), step, begun_at).await;
-            if let Ok(Some(upid)) = found {
+            let sought = Sought { kind: guest.kind, vmid: guest.vmid, step, since: begun_at };
+            if let Ok(Some(upid)) = find_task(self.pve, self.node, self.state, sought).await {
                 return self.follow(entry, &upid, report).await;
             }
         }

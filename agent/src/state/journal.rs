@@ -122,6 +122,16 @@ impl State {
         one_row(changed)
     }
 
+    /// Whether an entry already names this task.
+    pub fn knows_task(&self, upid: &Upid) -> Result<bool, StateError> {
+        let sql = self.sql();
+        let count =
+            sql.query_row("SELECT count(*) FROM journal WHERE upid = ?1", [upid.to_string()], |row| {
+                row.get::<_, i64>(0)
+            })?;
+        Ok(count > 0)
+    }
+
     /// Writes the outcome.
     pub fn end(
         &self,

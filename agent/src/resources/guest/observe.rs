@@ -5,28 +5,40 @@ use felhom_shared::id::{NodeName, Vmid};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::pve::{Pve, PveError, TaskFilter, TaskSource, Upid};
+use crate::state::State;
 use crate::step::Step;
 
 /// PVE stamps tasks with whole seconds and its own clock.
 const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
-/// The task that PVE made of a step begun at `since`, if there is one: the newest of the right type on the
-/// right guest.
+/// A step whose task is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sought<'a> {
+    /// The guest's kind.
+    pub kind: GuestKind,
+    /// Its number.
+    pub vmid: Vmid,
+    /// What was asked of PVE.
+    pub step: &'a Step,
+    /// When it began, by the agent's clock.
+    pub since: Timestamp,
+}
+
+/// The task that PVE made of a step, if there is one: the newest of the right type on the right guest that the
+/// journal does not know as another step's.
 pub async fn find_task(
     pve: &Pve,
     node: &NodeName,
-    guest: (GuestKind, Vmid),
-    step: &Step,
-    since: Timestamp,
+    state: &State,
+    sought: Sought<'_>,
 ) -> Result<Option<Upid>, PveError> {
-    let (kind, vmid) = guest;
-    let Some(task_type) = task_type(kind, step) else { return Ok(None) };
-    let vmid = match step {
+    let Some(task_type) = task_type(sought.kind, sought.step) else { return Ok(None) };
+    let vmid = match sought.step {
         Step::CloneGuest(clone) => Some(clone.source),
         Step::FetchFile(_) => None,
-        _ => Some(vmid),
+        _ => Some(sought.vmid),
     };
-    let since = since.saturating_sub(SKEW).map_or(0, Timestamp::as_second).max(0).cast_unsigned();
+    let since = sought.since.saturating_sub(SKEW).map_or(0, Timestamp::as_second).max(0).cast_unsigned();
     let filter = TaskFilter {
         vmid,
         typefilter: Some(task_type.to_owned()),
@@ -35,9 +47,11 @@ pub async fn find_task(
         limit: None,
     };
     let tasks = pve.tasks(node, &filter).await?;
-    let fits = |upid: &Upid| upid.kind() == task_type && upid.starttime() >= since;
-    let newest = tasks.into_iter().map(|task| task.upid).filter(fits).max_by_key(Upid::starttime);
-    Ok(newest)
+    let fits = |upid: &Upid| {
+        upid.kind() == task_type && upid.starttime() >= since && !state.knows_task(upid).unwrap_or(false)
+    };
+    // Newest first, as PVE lists them: within one second its order is all there is.
+    Ok(tasks.into_iter().map(|task| task.upid).find(fits))
 }
 
 /// PVE's task type for a step; a container's configuration is set without a task.
