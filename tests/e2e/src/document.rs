@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{
     CloneOf, DESIRED_VERSION, DesiredState, Disk, GuestKind, GuestSpec, Identity, Mount, MountSource,
-    Network, Power, Presence, Source, Template,
+    Network, Power, Presence, Source, Template, Window,
 };
 use felhom_shared::id::{FileName, GuestId, HostId, Label, StorageId, Vmid};
 use uuid::Uuid;
@@ -32,6 +32,13 @@ pub fn document(guests: impl IntoIterator<Item = GuestSpec>) -> DesiredState {
     let guests = guests.into_iter().collect();
     let identity = Identity { name: label("test-house"), customer: None };
     DesiredState { version: DESIRED_VERSION, identity, maintenance_window: None, guests }
+}
+
+/// A window that is open at every hour of every day.
+#[must_use]
+pub fn always_open() -> Window {
+    let start = jiff::civil::Time::midnight();
+    Window { days: vec![], start, minutes: 1440, timezone: "UTC".to_owned() }
 }
 
 /// A running container: one core, 512 MiB, 4 GiB on `local-lvm`, one card.

@@ -26,7 +26,7 @@ mod wait;
 pub use agent::{Agent, Killed, Told};
 pub use certificate::Certificate;
 pub use daemon::Running;
-pub use document::{clone_of, document, guest_id, host_id, lxc, qemu, with_mount};
+pub use document::{always_open, clone_of, document, guest_id, host_id, lxc, qemu, with_mount};
 pub use hostile_hub::{Answer, HostileHub};
 pub use house::House;
 pub use random::Random;
