@@ -37,7 +37,10 @@ pub struct Daemon {
     cycle: Cycle,
     blocked: bool,
     interval: Duration,
+    /// The next pause should the hub be out of reach again.
     reconnect: Duration,
+    /// How long the next poll waits before it is sent.
+    poll_pause: Duration,
 }
 
 type Poll = Pin<Box<dyn Future<Output = Result<Option<PollAnswer>, HubError>>>>;
@@ -47,7 +50,17 @@ impl Daemon {
     #[must_use]
     pub fn new(host_id: HostId, hub: Hub, pve: Pve, state: State, cycle: Cycle) -> Self {
         let interval = Duration::from_secs(FIRST_INTERVAL_S);
-        Self { host_id, hub, pve, state, cycle, blocked: false, interval, reconnect: RECONNECT_FIRST }
+        Self {
+            host_id,
+            hub,
+            pve,
+            state,
+            cycle,
+            blocked: false,
+            interval,
+            reconnect: RECONNECT_FIRST,
+            poll_pause: Duration::ZERO,
+        }
     }
 
     /// Runs until `stop` resolves. Steps under way are left to PVE and adopted at the next start.
@@ -57,7 +70,7 @@ impl Daemon {
         mut alive: impl FnMut(),
     ) -> Result<(), StateError> {
         tokio::pin!(stop);
-        let mut poll = self.start_poll(Duration::ZERO)?;
+        let mut poll = self.start_poll()?;
         let mut due = Instant::now();
         loop {
             let news = tokio::select! {
@@ -69,10 +82,9 @@ impl Daemon {
             let run_cycle = match news {
                 None => true,
                 Some(answer) => {
-                    let changed = self.take(answer)?;
-                    let pause = if changed.is_some() { Duration::ZERO } else { self.reconnect };
-                    poll = self.start_poll(pause)?;
-                    changed == Some(true)
+                    let news = self.take(answer)?;
+                    poll = self.start_poll()?;
+                    news
                 }
             };
             if run_cycle {
@@ -88,8 +100,8 @@ impl Daemon {
     }
 
     /// The next poll, after a pause when the hub was out of reach.
-    fn start_poll(&self, pause: Duration) -> Result<Poll, StateError> {
-        let hub = self.hub.clone();
+    fn start_poll(&self) -> Result<Poll, StateError> {
+        let (hub, pause) = (self.hub.clone(), self.poll_pause);
         let seen = self.state.last_seen()?;
         let query = PollQuery {
             have: seen.as_ref().map(|seen| seen.generation),
@@ -102,22 +114,27 @@ impl Daemon {
         }))
     }
 
-    /// Takes the hub's answer in. `None`: out of reach. `Some(true)`: there is something to do or to tell.
-    fn take(&mut self, answer: Result<Option<PollAnswer>, HubError>) -> Result<Option<bool>, StateError> {
+    /// Takes the hub's answer in, and says whether there is something to do or to tell.
+    fn take(&mut self, answer: Result<Option<PollAnswer>, HubError>) -> Result<bool, StateError> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                let wait = jittered(self.reconnect);
-                tracing::warn!(code = error.code(), "poll failed, next try in {wait:?}: {error}");
+                self.poll_pause = jittered(self.reconnect);
+                tracing::warn!(
+                    code = error.code(),
+                    "poll failed, next try in {:?}: {error}",
+                    self.poll_pause
+                );
                 self.reconnect = (self.reconnect * 2).min(RECONNECT_LONGEST);
-                return Ok(None);
+                return Ok(false);
             }
         };
         self.reconnect = RECONNECT_FIRST;
-        let Some(answer) = answer else { return Ok(Some(false)) };
+        self.poll_pause = Duration::ZERO;
+        let Some(answer) = answer else { return Ok(false) };
         self.listen(answer.poll_interval_s, answer.blocked);
         self.offer(&answer)?;
-        Ok(Some(true))
+        Ok(true)
     }
 
     fn offer(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
