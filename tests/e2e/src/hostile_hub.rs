@@ -121,6 +121,12 @@ impl HostileHub {
         self.shared.answer.send_replace((answer, 1));
     }
 
+    /// Whether the last answer still waits for a poll.
+    #[must_use]
+    pub fn has_something_to_say(&self) -> bool {
+        self.shared.answer.borrow().1 > 0
+    }
+
     /// The first report told after this call that `fits`; panics when `patience` is over.
     #[track_caller]
     pub fn next_report(&self, patience: Duration, fits: impl Fn(&HostReport) -> bool) -> HostReport {
