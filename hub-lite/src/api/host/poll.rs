@@ -1,0 +1,65 @@
+//! `GET host/poll`: parked until there is another document than the agent has seen.
+//!
+//! Whether the document may replace the agent's is the agent's decision; the hub answers as soon as it differs,
+//! also when its number is lower, so that a restored hub becomes visible instead of silent.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use felhom_shared::id::HostId;
+use felhom_shared::limits::POLL_WAIT_S_MAX;
+use felhom_shared::wire::{PollAnswer, PollQuery};
+use tokio::time::Instant;
+
+use crate::auth::HostAuth;
+use crate::error::ApiFailure;
+use crate::state::AppState;
+use crate::store::{StoreError, desired_history};
+
+pub(crate) async fn poll(
+    State(state): State<AppState>,
+    HostAuth(host_id): HostAuth,
+    Query(query): Query<PollQuery>,
+) -> Result<Response, ApiFailure> {
+    let deadline = Instant::now() + Duration::from_secs(query.wait.min(POLL_WAIT_S_MAX));
+    let news = state.live.news(host_id);
+    loop {
+        // Registered before looking: a publish between look and wait is not missed.
+        let mut woken = std::pin::pin!(news.notified());
+        woken.as_mut().enable();
+        if let Some(answer) = look(&state, host_id, &query).await? {
+            return Ok(Json(answer).into_response());
+        }
+        if tokio::time::timeout_at(deadline, woken).await.is_err() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+}
+
+async fn look(
+    state: &AppState,
+    host_id: HostId,
+    query: &PollQuery,
+) -> Result<Option<PollAnswer>, ApiFailure> {
+    let intent = state.live.intent(host_id);
+    let same_digest = query.digest.is_none() || query.digest == intent.digest;
+    if intent.generation.is_none() || (intent.generation == query.have && same_digest) {
+        return Ok(None);
+    }
+    let current = state.store.read(move |sql| desired_history::current(sql, host_id)).await?;
+    let Some(document) = current else { return Ok(None) };
+    let text = String::from_utf8(document.bytes);
+    let desired = text.ok().and_then(|text| serde_json::value::RawValue::from_string(text).ok());
+    let desired =
+        desired.ok_or_else(|| StoreError::Damaged { what: "document", text: "it is not JSON".to_owned() })?;
+    Ok(Some(PollAnswer {
+        host_id,
+        generation: document.generation,
+        desired,
+        poll_interval_s: state.config.poll_interval_s,
+        blocked: intent.paused,
+    }))
+}

@@ -1,0 +1,3 @@
+//! The API, `/api/v1`: one endpoint a file.
+
+pub mod host;

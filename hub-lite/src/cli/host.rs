@@ -1,0 +1,189 @@
+//! `felhom-hub host`: the boxes, and the keys they are known by.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use felhom_shared::id::{Generation, HostId, Label};
+use felhom_shared::key::{ApiKey, KeyKind};
+use rusqlite::Connection;
+use serde::Serialize;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::show::{clean, json, line};
+use super::{Cli, CliError, Which, author, find, said};
+use crate::auth::Keys;
+use crate::clock::now_ms;
+use crate::store::{audit, hosts, keys};
+use crate::tls;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HostCommand {
+    /// Add a box and print its key, once.
+    Add {
+        /// Its name.
+        name: String,
+        /// Whose it is.
+        #[arg(long)]
+        customer: Option<String>,
+    },
+    /// Show all boxes.
+    List,
+    /// Let a box observe and report, and change nothing.
+    Pause(Which),
+    /// Let a paused box go on.
+    Resume(Which),
+    /// Give a box a new key; the old one stops working.
+    KeyRotate(Which),
+}
+
+pub(super) fn run(cli: &Cli, command: &HostCommand) -> Result<ExitCode, CliError> {
+    match command {
+        HostCommand::Add { name, customer } => add(cli, name, customer.as_deref())?,
+        HostCommand::List => list(cli)?,
+        HostCommand::Pause(which) => set_paused(cli, which, true)?,
+        HostCommand::Resume(which) => set_paused(cli, which, false)?,
+        HostCommand::KeyRotate(which) => rotate(cli, which)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the box needs to know; shown once.
+#[derive(Serialize)]
+struct Slip<'a> {
+    host_id: HostId,
+    name: &'a str,
+    key: &'a str,
+    pin: String,
+    url: String,
+}
+
+fn add(cli: &Cli, name: &str, customer: Option<&str>) -> Result<(), CliError> {
+    let name = Label::new(name).map_err(|error| said(&error))?;
+    let host_id = HostId(Uuid::new_v4());
+    let key = cli.transact(|sql, keys| {
+        if hosts::find(sql, name.as_str())?.is_some() {
+            return Err(CliError::Said(format!("there is a host {name} already; choose another name")));
+        }
+        hosts::add(sql, host_id, name.as_str(), customer, now_ms())?;
+        audit::append(sql, &author(), "host_added", Some(host_id), (name.as_str(), now_ms()))?;
+        new_key(sql, keys, host_id)
+    })?;
+    slip(cli, host_id, name.as_str(), &key)
+}
+
+fn rotate(cli: &Cli, which: &Which) -> Result<(), CliError> {
+    let (host, key) = cli.transact(|sql, keys| {
+        let host = find(sql, which)?;
+        audit::append(sql, &author(), "key_rotated", Some(host.host_id), ("", now_ms()))?;
+        let key = new_key(sql, keys, host.host_id)?;
+        Ok((host, key))
+    })?;
+    slip(cli, host.host_id, &host.name, &key)
+}
+
+fn new_key(sql: &Connection, keys: &Keys, host_id: HostId) -> Result<ApiKey, CliError> {
+    let (mut lookup, mut secret) = ([0; 10], Zeroizing::new([0; 32]));
+    for bytes in [&mut lookup[..], &mut secret[..]] {
+        getrandom::fill(bytes).map_err(|error| CliError::Said(format!("no randomness: {error}")))?;
+    }
+    let key = ApiKey::from_random(KeyKind::Host, lookup, &secret);
+    keys::replace_host_key(sql, host_id, key.lookup(), &keys.hmac(&key), now_ms())?;
+    Ok(key)
+}
+
+fn slip(cli: &Cli, host_id: HostId, name: &str, key: &ApiKey) -> Result<(), CliError> {
+    let config = cli.read_config()?;
+    let slip = Slip {
+        host_id,
+        name,
+        key: key.expose(),
+        pin: tls::identity(&config)?.pin,
+        url: config.public_url.unwrap_or_else(|| format!("https://{}", config.listen)),
+    };
+    if cli.json {
+        json(&slip);
+        return Ok(());
+    }
+    line(&format!("host {} is {}\n", slip.name, slip.host_id));
+    line("On the box, /etc/felhom/hub-key (chmod 600), shown only this once:\n");
+    line(&format!("    {}\n", slip.key));
+    line("and /etc/felhom/agent.toml:\n");
+    line(&format!(
+        "    host_id = \"{}\"\n\n    [hub]\n    url = \"{}\"\n    pins = [\"{}\"]",
+        slip.host_id, slip.url, slip.pin
+    ));
+    Ok(())
+}
+
+/// A host as the list shows it.
+#[derive(Serialize)]
+struct Row {
+    host_id: HostId,
+    name: String,
+    customer: Option<String>,
+    paused: bool,
+    conflict: bool,
+    desired: Option<Generation>,
+    received: Option<Generation>,
+    reached: Option<Generation>,
+    last_seen: Option<jiff::Timestamp>,
+}
+
+fn list(cli: &Cli) -> Result<(), CliError> {
+    let rows: Vec<Row> = cli.transact(|sql, _| {
+        let rows = hosts::list(sql)?.into_iter().map(|host| Row {
+            conflict: host.in_conflict(),
+            host_id: host.host_id,
+            name: host.name,
+            customer: host.customer,
+            paused: host.paused,
+            desired: host.desired,
+            received: host.received,
+            reached: host.reached,
+            last_seen: host.last_seen_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()),
+        });
+        Ok(rows.collect())
+    })?;
+    if cli.json {
+        json(&rows);
+        return Ok(());
+    }
+    if rows.is_empty() {
+        line("no hosts yet; add one with `felhom-hub host add NAME`");
+    }
+    let number =
+        |generation: Option<Generation>| generation.map_or_else(|| "-".to_owned(), |g| g.to_string());
+    for row in rows {
+        let mut marks = String::new();
+        for (is, word) in [(row.paused, "  paused"), (row.conflict, "  CONFLICT")] {
+            marks.push_str(if is { word } else { "" });
+        }
+        let seen = row.last_seen.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        line(&format!(
+            "{:<24} {}  desired {} received {} reached {}  last report {seen}{marks}",
+            clean(&row.name),
+            row.host_id,
+            number(row.desired),
+            number(row.received),
+            number(row.reached),
+        ));
+    }
+    Ok(())
+}
+
+fn set_paused(cli: &Cli, which: &Which, paused: bool) -> Result<(), CliError> {
+    let host = cli.transact(|sql, _| {
+        let host = find(sql, which)?;
+        hosts::set_paused(sql, host.host_id, paused)?;
+        let deed = if paused { "host_paused" } else { "host_resumed" };
+        audit::append(sql, &author(), deed, Some(host.host_id), ("", now_ms()))?;
+        Ok(host)
+    })?;
+    line(&if paused {
+        format!("{} is paused: it observes and reports, and changes nothing", host.name)
+    } else {
+        format!("{} goes on", host.name)
+    });
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The hub's command line. It works on the data folder directly, also while the hub runs, and tells it afterwards.
+//!
+//! Exit codes: 0 well, 1 failed (for `desired diff`: something differs), 2 wrong use or a refusal of the input.
+
+mod desired;
+mod host;
+mod operator;
+mod serve;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use rusqlite::Connection;
+
+use crate::auth::{Keys, PepperError};
+use crate::config::{Config, ConfigError};
+use crate::error::chain;
+use crate::publish::PublishError;
+use crate::serve::ServeError;
+use crate::store::hosts::{self, Host};
+use crate::store::{self, StoreError};
+use crate::tls::TlsError;
+
+/// felhom-hub: stores what boxes should be, hears what they are, and shows both.
+#[derive(Debug, Parser)]
+#[command(
+    name = "felhom-hub",
+    version,
+    after_help = "Exit codes: 0 well, 1 failed (`desired diff`: something differs), 2 wrong use or refused input."
+)]
+pub struct Cli {
+    /// The configuration file; without it, the defaults.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// The data folder, in place of the configuration's.
+    #[arg(long, global = true)]
+    data: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub until it is told to stop.
+    Serve(serve::Serve),
+    /// Hosts: add, list, pause, resume, new key.
+    #[command(subcommand)]
+    Host(host::HostCommand),
+    /// Desired states: diff, publish, show, history, resume.
+    #[command(subcommand)]
+    Desired(desired::DesiredCommand),
+    /// Operators who may log in to the pages.
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+}
+
+/// A host by its name or id.
+#[derive(Debug, Args)]
+struct Which {
+    /// Its name or id.
+    host: String,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum CliError {
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    #[error("the pepper of the API keys cannot be used")]
+    Pepper(#[from] PepperError),
+    #[error("the certificate cannot be used")]
+    Tls(#[from] TlsError),
+    #[error("the hub does not start")]
+    Serve(#[from] ServeError),
+    #[error("cannot read or write {path}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source} ({})", source.code())]
+    Refused { path: String, source: PublishError },
+    #[error("no host {0:?}; `felhom-hub host list` shows them")]
+    NoHost(String),
+    #[error("{0}")]
+    Said(String),
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main(cli: &Cli) -> ExitCode {
+    let result = match &cli.command {
+        Command::Serve(serve) => serve::serve(cli, serve),
+        Command::Host(command) => host::run(cli, command),
+        Command::Desired(command) => desired::run(cli, command),
+        Command::Operator(command) => operator::run(cli, command),
+    };
+    result.unwrap_or_else(|error| {
+        show::error(&error);
+        match error {
+            CliError::Refused { .. } | CliError::NoHost(_) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}
+
+impl Cli {
+    fn read_config(&self) -> Result<Config, CliError> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        if let Some(data) = &self.data {
+            config.data_dir.clone_from(data);
+        }
+        Ok(config)
+    }
+
+    /// Opens the data folder, makes it at first use, and runs `work` in one transaction.
+    fn transact<T>(
+        &self,
+        work: impl FnOnce(&Connection, &Keys) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let config = self.read_config()?;
+        let folder = &config.data_dir;
+        std::fs::create_dir_all(folder).map_err(|source| CliError::File { path: folder.clone(), source })?;
+        let keys = Keys::open(folder)?;
+        let mut connection = store::open_connection(folder)?;
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(StoreError::from)?;
+        let result = work(&transaction, &keys)?;
+        transaction.commit().map_err(StoreError::from)?;
+        crate::poke::poke(folder);
+        Ok(result)
+    }
+}
+
+fn find(sql: &Connection, which: &Which) -> Result<Host, CliError> {
+    hosts::find(sql, &which.host)?.ok_or_else(|| CliError::NoHost(which.host.clone()))
+}
+
+/// Who is at the keyboard, for the history and the audit.
+fn author() -> String {
+    std::env::var("SUDO_USER")
+        .or_else(|_| std::env::var("USER"))
+        .unwrap_or_else(|_| "command line".to_owned())
+}
+
+fn said(error: &dyn std::error::Error) -> CliError {
+    CliError::Said(chain(error))
+}

@@ -1,0 +1,100 @@
+//! `felhom-hub operator`: who may log in. A password is typed or piped in, never an argument.
+
+use std::io::{BufRead, IsTerminal};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use zeroize::Zeroizing;
+
+use super::show::{clean, json, line};
+use super::{Cli, CliError, author};
+use crate::clock::now_ms;
+use crate::password;
+use crate::store::{audit, operators, sessions};
+
+const PASSWORD_CHARS_MIN: usize = 12;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum OperatorCommand {
+    /// Add an operator, or change a password; it is asked for, or read from standard input.
+    Add {
+        /// The login name.
+        name: String,
+    },
+    /// Show who may log in.
+    List,
+    /// Take an operator's access away, at once.
+    Remove {
+        /// The login name.
+        name: String,
+    },
+}
+
+pub(super) fn run(cli: &Cli, command: &OperatorCommand) -> Result<ExitCode, CliError> {
+    match command {
+        OperatorCommand::Add { name } => add(cli, name)?,
+        OperatorCommand::List => list(cli)?,
+        OperatorCommand::Remove { name } => remove(cli, name)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn add(cli: &Cli, name: &str) -> Result<(), CliError> {
+    let plain = |c: char| c.is_alphanumeric() || "-_.@".contains(c);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(CliError::Said(
+            "a login name has 1 to 64 letters, digits, '-', '_', '.' or '@'".to_owned(),
+        ));
+    }
+    let typed = read_password()?;
+    if typed.chars().count() < PASSWORD_CHARS_MIN {
+        return Err(CliError::Said(format!("the password needs at least {PASSWORD_CHARS_MIN} characters")));
+    }
+    let hash = password::hash(&typed)
+        .map_err(|error| CliError::Said(format!("the password cannot be hashed: {error}")))?;
+    cli.transact(|sql, _| {
+        operators::put(sql, name, &hash, now_ms())?;
+        sessions::remove_all(sql, name)?;
+        Ok(audit::append(sql, &author(), "operator_added", None, (name, now_ms()))?)
+    })?;
+    line(&format!("{name} may log in"));
+    Ok(())
+}
+
+fn read_password() -> Result<Zeroizing<String>, CliError> {
+    let failed = |source| CliError::File { path: "the terminal".into(), source };
+    if !std::io::stdin().is_terminal() {
+        let mut text = Zeroizing::new(String::new());
+        std::io::stdin().lock().read_line(&mut text).map_err(failed)?;
+        return Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    let first = Zeroizing::new(rpassword::prompt_password("password: ").map_err(failed)?);
+    let second = Zeroizing::new(rpassword::prompt_password("again: ").map_err(failed)?);
+    if *first == *second {
+        Ok(first)
+    } else {
+        Err(CliError::Said("the two differ; nothing was changed".to_owned()))
+    }
+}
+
+fn list(cli: &Cli) -> Result<(), CliError> {
+    let rows = cli.transact(|sql, _| Ok(operators::list(sql)?))?;
+    if cli.json {
+        json(&rows.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+        return Ok(());
+    }
+    rows.iter().for_each(|(name, _)| line(&clean(name)));
+    Ok(())
+}
+
+fn remove(cli: &Cli, name: &str) -> Result<(), CliError> {
+    cli.transact(|sql, _| {
+        if !operators::remove(sql, name)? {
+            return Err(CliError::Said(format!("there is no operator {name:?}")));
+        }
+        sessions::remove_all(sql, name)?;
+        Ok(audit::append(sql, &author(), "operator_removed", None, (name, now_ms()))?)
+    })?;
+    line(&format!("{name} is logged out and may no longer log in"));
+    Ok(())
+}

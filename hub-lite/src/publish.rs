@@ -1,0 +1,108 @@
+//! Publishing: a document becomes the next generation of a host. Checked with the types the box uses, and
+//! refused where the box would refuse it.
+
+use felhom_shared::desired::{DesiredError, DesiredState, digest};
+use felhom_shared::id::Generation;
+use rusqlite::Connection;
+
+use crate::store::desired_history::{self, Published};
+use crate::store::hosts::Host;
+use crate::store::{StoreError, audit};
+
+/// Why a document is not published. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It is no desired state.
+    #[error("{0}")]
+    Desired(#[from] DesiredError),
+    /// It would leave the box without a guest.
+    #[error(
+        "the document names no guest, generation {0} names some; give guests up one by one (`presence: absent`)"
+    )]
+    EmptyOverNonempty(Generation),
+    /// It says what the current one says.
+    #[error("nothing has changed since generation {0}")]
+    Unchanged(Generation),
+    /// The box is ahead of this hub.
+    #[error(
+        "the box has received {received}, this hub holds {held}: the hub was probably restored from a backup. Compare, \
+         then run `felhom-hub desired resume {name}` with the document that is right"
+    )]
+    Conflict {
+        /// What the box has.
+        received: String,
+        /// What the hub has.
+        held: String,
+        /// The host.
+        name: String,
+    },
+    /// The store.
+    #[error("the document could not be stored")]
+    Store(#[from] StoreError),
+}
+
+impl PublishError {
+    /// The stable word.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Desired(error) => error.code(),
+            Self::EmptyOverNonempty(_) => "empty_over_nonempty",
+            Self::Unchanged(_) => "unchanged",
+            Self::Conflict { .. } => "conflict",
+            Self::Store(_) => "store_failed",
+        }
+    }
+}
+
+/// Who publishes, and why.
+#[derive(Debug, Clone)]
+pub struct Author {
+    /// Name of the operator or of the system user.
+    pub name: String,
+    /// A word for the history.
+    pub note: Option<String>,
+}
+
+/// Publishes `bytes` as the next generation of `host`. With `resume`, over a box that is ahead of the hub.
+pub fn publish(
+    sql: &Connection,
+    host: &Host,
+    bytes: Vec<u8>,
+    author: &Author,
+    resume: bool,
+) -> Result<Published, PublishError> {
+    let state = DesiredState::from_json(&bytes)?;
+    let current = desired_history::current(sql, host.host_id)?;
+    if host.in_conflict() && !resume {
+        let text = |generation: Option<Generation>| {
+            generation.map_or_else(|| "nothing".to_owned(), |generation| format!("generation {generation}"))
+        };
+        let (received, held) = (text(host.received), text(host.desired));
+        return Err(PublishError::Conflict { received, held, name: host.name.clone() });
+    }
+    let digest = digest(&bytes);
+    if let Some(current) = &current {
+        if current.digest == digest && !resume {
+            return Err(PublishError::Unchanged(current.generation));
+        }
+        let had_guests = DesiredState::from_json(&current.bytes).is_ok_and(|state| !state.guests.is_empty());
+        if had_guests && state.guests.is_empty() {
+            return Err(PublishError::EmptyOverNonempty(current.generation));
+        }
+    }
+    let newest = host.desired.max(if resume { host.received } else { None });
+    let document = Published {
+        generation: newest.unwrap_or(Generation(0)).next(),
+        bytes,
+        digest,
+        author: author.name.clone(),
+        note: author.note.clone(),
+        published_at_ms: crate::clock::now_ms(),
+    };
+    desired_history::publish(sql, host.host_id, &document)?;
+    let deed = if resume { "desired_resumed" } else { "desired_published" };
+    let detail = format!("generation {}", document.generation);
+    audit::append(sql, &author.name, deed, Some(host.host_id), (&detail, document.published_at_ms))?;
+    Ok(document)
+}

@@ -1,0 +1,267 @@
+//! From configuration to a running hub: listeners, background work, an orderly end.
+//!
+//! Connections are served by hyper directly: a parked long poll is one task with small buffers, and tens of
+//! thousands of them are the hub's ordinary state.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::auth::{Keys, PepperError};
+use crate::checks::staleness;
+use crate::clock::now_ms;
+use crate::config::{Config, ConfigError};
+use crate::error::chain;
+use crate::live::Live;
+use crate::poke;
+use crate::router::router;
+use crate::state::AppState;
+use crate::store::{Store, StoreError, host_metrics, host_reports, host_state, hosts};
+use crate::tls::{self, TlsError};
+
+/// A client that sends nothing for this long while it should is let go.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Room for request head and body pieces; hyper's default of 400 KiB would be held by every upload.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// How long running requests may take when the hub is told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Why the hub does not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum ServeError {
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    #[error("the database cannot be used")]
+    Store(#[from] StoreError),
+    #[error("the pepper of the API keys cannot be used")]
+    Pepper(#[from] PepperError),
+    #[error("the certificate cannot be used")]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}; is another hub running there?")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot use {path}")]
+    File { path: PathBuf, source: std::io::Error },
+}
+
+/// A running hub. Dropping it stops it without ceremony; [`Running::shutdown`] does it in order.
+pub struct Running {
+    /// Where HTTPS is served.
+    pub local_addr: SocketAddr,
+    /// Where plain HTTP is served, if it is.
+    pub plain_addr: Option<SocketAddr>,
+    /// `sha256:<hex>`, what agents know the hub by.
+    pub pin: String,
+    /// What the handlers see.
+    pub state: AppState,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Answers what is being answered, writes down what is only in memory, and ends.
+    pub async fn shutdown(self) -> Result<(), StoreError> {
+        // Nobody waiting is no failure.
+        let _ = self.stop.send(true);
+        self.state.live.wake_all();
+        for task in self.tasks {
+            let _ = tokio::time::timeout(DRAIN, task).await;
+        }
+        flush(&self.state).await
+    }
+}
+
+/// Starts the hub.
+pub async fn start(config: Config) -> Result<Running, ServeError> {
+    config.check()?;
+    let folder = &config.data_dir;
+    std::fs::create_dir_all(folder).map_err(|source| ServeError::File { path: folder.clone(), source })?;
+    let identity = tls::identity(&config)?;
+    let state = open(&config).await?;
+    let listener = listen(config.listen).await?;
+    let plain = match config.listen_plain {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let local_addr = address(&listener, config.listen);
+    let plain_addr =
+        plain.as_ref().zip(config.listen_plain).map(|(listener, wanted)| address(listener, wanted));
+    let service = router(state.clone());
+    let permits = Arc::new(Semaphore::new(config.connections_max));
+    let acceptor = TlsAcceptor::from(identity.server);
+    let door = Door { service, permits, stopped: stopped.clone() };
+    let mut tasks = vec![
+        tokio::spawn(door.clone().accept(listener, Some(acceptor))),
+        tokio::spawn(every(config.check_every_s, stopped.clone(), state.clone(), check)),
+        tokio::spawn(every(config.flush_every_s, stopped.clone(), state.clone(), tidy)),
+    ];
+    tasks.extend(plain.map(|listener| tokio::spawn(door.accept(listener, None))));
+    let listener = poke::listen(&config.data_dir)
+        .map_err(|source| ServeError::File { path: poke::path(&config.data_dir), source })?;
+    tasks.push(tokio::spawn(poke::answer(listener, state.clone(), stopped)));
+    Ok(Running { local_addr, plain_addr, pin: identity.pin, state, stop, tasks })
+}
+
+/// Store and memory, without serving: for the command line and for tests of single handlers.
+pub async fn open(config: &Config) -> Result<AppState, ServeError> {
+    let store = Store::open(&config.data_dir, config.commit)?;
+    let keys = Keys::open(&config.data_dir)?;
+    let (changes, _) = broadcast::channel(1024);
+    let state = AppState { store, config: Arc::new(config.clone()), live: Live::default(), keys, changes };
+    let (hosts, digests) = state.store.read(|sql| Ok((hosts::list(sql)?, host_state::digests(sql)?))).await?;
+    for host in hosts {
+        let digest = digests.iter().find(|(id, _)| *id == host.host_id).map(|(_, digest)| *digest);
+        state.live.remember(host.host_id, host.last_seen_ms, digest);
+    }
+    state.reload_all().await?;
+    Ok(state)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+fn address(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(wanted)
+}
+
+/// What every listener lets clients through.
+#[derive(Clone)]
+struct Door {
+    service: Router,
+    permits: Arc<Semaphore>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Door {
+    async fn accept(mut self, listener: TcpListener, acceptor: Option<TlsAcceptor>) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = self.stopped.changed() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors: closing connections is what helps, so wait for that.
+                    tracing::warn!("a connection could not be taken: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { continue };
+            let (door, acceptor) = (self.clone(), acceptor.clone());
+            tokio::spawn(async move {
+                door.connection(stream, acceptor).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn connection(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+        // A delayed small answer would cost every agent 40 ms; a failure here only costs that.
+        let _ = stream.set_nodelay(true);
+        match acceptor {
+            None => self.serve(stream).await,
+            Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve(stream).await,
+                Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S) {
+        let service = TowerToHyperService::new(self.service);
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(READ_BUFFER_BYTES);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = self.stopped.changed() => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(DRAIN, connection).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!("a connection ended early: {error}");
+        }
+    }
+}
+
+/// Runs a piece of work again and again until the hub stops. A failure is logged and tried again.
+async fn every<F, W>(seconds: u64, mut stopped: watch::Receiver<bool>, state: AppState, work: W)
+where
+    F: Future<Output = Result<(), StoreError>> + Send,
+    W: Fn(AppState) -> F + Send,
+{
+    let mut ticks = tokio::time::interval(Duration::from_secs(seconds));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = work(state.clone()).await {
+            tracing::error!("background work failed, it is tried again: {}", chain(&error));
+        }
+    }
+}
+
+async fn check(state: AppState) -> Result<(), StoreError> {
+    state.reload_all().await?;
+    staleness::check(&state).await
+}
+
+async fn tidy(state: AppState) -> Result<(), StoreError> {
+    flush(&state).await?;
+    let before_ms = now_ms() - i64::from(state.config.keep_reports_days) * DAY_MS;
+    state
+        .store
+        .write(move |sql| {
+            host_reports::prune(sql, before_ms)?;
+            host_metrics::prune(sql, before_ms)
+        })
+        .await?;
+    Ok(())
+}
+
+/// Writes down what is only in memory. An idle hub writes nothing.
+async fn flush(state: &AppState) -> Result<(), StoreError> {
+    let unwritten = state.live.take_unwritten();
+    if unwritten.is_empty() {
+        return Ok(());
+    }
+    state
+        .store
+        .write(move |sql| {
+            for host in &unwritten {
+                hosts::set_last_seen(sql, host.host_id, host.last_seen_ms)?;
+                if let Some(sample) = &host.sample {
+                    host_metrics::insert(sql, host.host_id, sample)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+}

@@ -1,0 +1,57 @@
+//! What every handler reads: store, configuration, what is live, and the bell for pages.
+
+use std::sync::Arc;
+
+use felhom_shared::id::HostId;
+use tokio::sync::broadcast;
+
+use crate::auth::Keys;
+use crate::config::Config;
+use crate::live::{Intent, Live};
+use crate::store::hosts::{self, Host};
+use crate::store::{Store, StoreError};
+
+/// Handed to every handler. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The database.
+    pub store: Store,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What is known between writes.
+    pub live: Live,
+    /// Verification of API keys.
+    pub keys: Keys,
+    /// Rings when something about a host has changed, for the pages.
+    pub changes: broadcast::Sender<HostId>,
+}
+
+impl AppState {
+    /// Reads what the operator wants of a host, after somebody changed it.
+    pub async fn reload(&self, host_id: HostId) -> Result<(), StoreError> {
+        if let Some(host) = self.store.read(move |sql| hosts::get(sql, host_id)).await? {
+            self.live.set_intent(host_id, intent(&host));
+            self.changed(host_id);
+        }
+        Ok(())
+    }
+
+    /// Reads what the operator wants of every host.
+    pub async fn reload_all(&self) -> Result<(), StoreError> {
+        for host in self.store.read(hosts::list).await? {
+            if self.live.set_intent(host.host_id, intent(&host)) {
+                self.changed(host.host_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rings the bell of the pages. Nobody listening is no failure.
+    pub fn changed(&self, host_id: HostId) {
+        let _ = self.changes.send(host_id);
+    }
+}
+
+fn intent(host: &Host) -> Intent {
+    Intent { generation: host.desired, digest: host.desired_digest.clone(), paused: host.paused }
+}

@@ -1,0 +1,97 @@
+//! Every document ever published, byte for byte. Durable: never pruned.
+
+use felhom_shared::id::{Generation, HostId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::{StoreError, hosts};
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE desired_history (
+    host_id TEXT NOT NULL REFERENCES hosts (host_id),
+    generation BIGINT NOT NULL,
+    bytes BLOB NOT NULL,
+    digest TEXT NOT NULL,
+    author TEXT NOT NULL,
+    note TEXT,
+    published_at_ms BIGINT NOT NULL,
+    PRIMARY KEY (host_id, generation)
+);";
+
+/// One published document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// Its number.
+    pub generation: Generation,
+    /// Exactly as published.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes.
+    pub digest: String,
+    /// Who published it.
+    pub author: String,
+    /// Why, in their words.
+    pub note: Option<String>,
+    /// When, milliseconds.
+    pub published_at_ms: i64,
+}
+
+const COLUMNS: &str = "generation, bytes, digest, author, note, published_at_ms";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Published> {
+    Ok(Published {
+        generation: Generation(row.get::<_, i64>(0)?.cast_unsigned()),
+        bytes: row.get(1)?,
+        digest: row.get(2)?,
+        author: row.get(3)?,
+        note: row.get(4)?,
+        published_at_ms: row.get(5)?,
+    })
+}
+
+/// Publishes a document under its number and makes it the host's current one.
+pub fn publish(sql: &Connection, host_id: HostId, document: &Published) -> Result<(), StoreError> {
+    sql.execute(
+        "INSERT INTO desired_history (host_id, generation, bytes, digest, author, note, published_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        params![
+            host_id.to_string(),
+            document.generation.0.cast_signed(),
+            document.bytes,
+            document.digest,
+            document.author,
+            document.note,
+            document.published_at_ms
+        ],
+    )?;
+    hosts::set_desired(sql, host_id, document.generation, &document.digest)
+}
+
+/// The newest document of a host.
+pub fn current(sql: &Connection, host_id: HostId) -> Result<Option<Published>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM desired_history WHERE host_id = $1 ORDER BY generation DESC LIMIT 1"
+    ))?;
+    Ok(statement.query_row([host_id.to_string()], read).optional()?)
+}
+
+/// One document of a host.
+pub fn get(
+    sql: &Connection,
+    host_id: HostId,
+    generation: Generation,
+) -> Result<Option<Published>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM desired_history WHERE host_id = $1 AND generation = $2"
+    ))?;
+    Ok(statement.query_row(params![host_id.to_string(), generation.0.cast_signed()], read).optional()?)
+}
+
+/// The newest documents of a host, newest first.
+pub fn list(sql: &Connection, host_id: HostId, most: u32) -> Result<Vec<Published>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM desired_history WHERE host_id = $1 ORDER BY generation DESC LIMIT $2"
+    ))?;
+    let rows = statement.query_map(params![host_id.to_string(), most], read)?.collect::<Result<_, _>>()?;
+    Ok(rows)
+}

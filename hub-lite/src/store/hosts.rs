@@ -1,0 +1,191 @@
+//! Hosts: what the operator says of them, and the little that is known of them between reports.
+
+use felhom_shared::id::{Generation, HostId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::StoreError;
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE hosts (
+    host_id TEXT PRIMARY KEY,           -- intent
+    name TEXT NOT NULL UNIQUE,          -- intent
+    customer TEXT,                      -- intent
+    paused BIGINT NOT NULL DEFAULT 0,   -- intent
+    created_at_ms BIGINT NOT NULL,      -- intent
+    desired_generation BIGINT,          -- intent: the newest in desired_history
+    desired_digest TEXT,                -- intent
+    received_generation BIGINT,         -- box-reported
+    received_digest TEXT,               -- box-reported
+    reached_generation BIGINT,          -- box-reported
+    last_seen_ms BIGINT,                -- observed by the hub
+    told_liveness TEXT                  -- the hub's own: what was last told of it
+);";
+
+/// One host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Identity.
+    pub host_id: HostId,
+    /// The operator's name for it.
+    pub name: String,
+    /// Whose it is.
+    pub customer: Option<String>,
+    /// Observe and report only.
+    pub paused: bool,
+    /// When it was added, milliseconds.
+    pub created_at_ms: i64,
+    /// Newest published generation.
+    pub desired: Option<Generation>,
+    /// SHA-256 of it.
+    pub desired_digest: Option<String>,
+    /// Newest generation the box accepted.
+    pub received: Option<Generation>,
+    /// SHA-256 of what it accepted.
+    pub received_digest: Option<String>,
+    /// Newest generation the box has fully reached.
+    pub reached: Option<Generation>,
+    /// Last report, as far as it was written down; the running hub knows better.
+    pub last_seen_ms: Option<i64>,
+    /// What was last told of its liveness.
+    #[serde(skip)]
+    pub told_liveness: Option<String>,
+}
+
+impl Host {
+    /// The box holds what this hub does not: a hub restored from an old backup. Nothing is published over it
+    /// until a person resumes.
+    #[must_use]
+    pub fn in_conflict(&self) -> bool {
+        match (self.desired, self.received) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(desired), Some(received)) => {
+                received > desired || (received == desired && self.received_digest != self.desired_digest)
+            }
+        }
+    }
+}
+
+const COLUMNS: &str = "host_id, name, customer, paused, created_at_ms, desired_generation, desired_digest, \
+                       received_generation, received_digest, reached_generation, last_seen_ms, told_liveness";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Host> {
+    let id: String = row.get(0)?;
+    let generation =
+        |column| row.get::<_, Option<i64>>(column).map(|value| value.map(|n| Generation(n.cast_unsigned())));
+    Ok(Host {
+        host_id: id.parse().map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+        })?,
+        name: row.get(1)?,
+        customer: row.get(2)?,
+        paused: row.get::<_, i64>(3)? != 0,
+        created_at_ms: row.get(4)?,
+        desired: generation(5)?,
+        desired_digest: row.get(6)?,
+        received: generation(7)?,
+        received_digest: row.get(8)?,
+        reached: generation(9)?,
+        last_seen_ms: row.get(10)?,
+        told_liveness: row.get(11)?,
+    })
+}
+
+/// Adds a host; a name that is taken is the database's refusal.
+pub fn add(
+    sql: &Connection,
+    host_id: HostId,
+    name: &str,
+    customer: Option<&str>,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    sql.execute(
+        "INSERT INTO hosts (host_id, name, customer, created_at_ms) VALUES ($1, $2, $3, $4)",
+        params![host_id.to_string(), name, customer, now_ms],
+    )?;
+    Ok(())
+}
+
+/// All hosts by name.
+pub fn list(sql: &Connection) -> Result<Vec<Host>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts ORDER BY name"))?;
+    let hosts = statement.query_map([], read)?.collect::<Result<_, _>>()?;
+    Ok(hosts)
+}
+
+/// One host by id.
+pub fn get(sql: &Connection, host_id: HostId) -> Result<Option<Host>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts WHERE host_id = $1"))?;
+    Ok(statement.query_row([host_id.to_string()], read).optional()?)
+}
+
+/// One host by its name, or by its id as text.
+pub fn find(sql: &Connection, wanted: &str) -> Result<Option<Host>, StoreError> {
+    let mut statement =
+        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts WHERE name = $1 OR host_id = $1"))?;
+    Ok(statement.query_row([wanted], read).optional()?)
+}
+
+/// Pauses a host, or lets it go on.
+pub fn set_paused(sql: &Connection, host_id: HostId, paused: bool) -> Result<(), StoreError> {
+    sql.execute(
+        "UPDATE hosts SET paused = $2 WHERE host_id = $1",
+        params![host_id.to_string(), i64::from(paused)],
+    )?;
+    Ok(())
+}
+
+/// Notes what was published.
+pub(super) fn set_desired(
+    sql: &Connection,
+    host_id: HostId,
+    generation: Generation,
+    digest: &str,
+) -> Result<(), StoreError> {
+    sql.execute(
+        "UPDATE hosts SET desired_generation = $2, desired_digest = $3 WHERE host_id = $1",
+        params![host_id.to_string(), generation.0.cast_signed(), digest],
+    )?;
+    Ok(())
+}
+
+/// Notes how far a report says the box has come.
+pub fn set_reported(
+    sql: &Connection,
+    host_id: HostId,
+    state: &felhom_shared::report::GenerationState,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let number = |generation: Option<Generation>| generation.map(|generation| generation.0.cast_signed());
+    let mut statement = sql.prepare_cached(
+        "UPDATE hosts SET received_generation = $2, received_digest = $3, reached_generation = $4, last_seen_ms = $5
+         WHERE host_id = $1",
+    )?;
+    statement.execute(params![
+        host_id.to_string(),
+        number(state.received),
+        state.received_digest,
+        number(state.reached),
+        now_ms
+    ])?;
+    Ok(())
+}
+
+/// Writes down when a host was last heard; never backwards.
+pub fn set_last_seen(sql: &Connection, host_id: HostId, at_ms: i64) -> Result<(), StoreError> {
+    sql.execute(
+        "UPDATE hosts SET last_seen_ms = $2 WHERE host_id = $1 AND (last_seen_ms IS NULL OR last_seen_ms < $2)",
+        params![host_id.to_string(), at_ms],
+    )?;
+    Ok(())
+}
+
+/// Writes down what was told of a host's liveness, so that a restarted hub does not tell it again.
+pub fn set_told_liveness(sql: &Connection, host_id: HostId, word: &str) -> Result<(), StoreError> {
+    sql.execute(
+        "UPDATE hosts SET told_liveness = $2 WHERE host_id = $1",
+        params![host_id.to_string(), word],
+    )?;
+    Ok(())
+}

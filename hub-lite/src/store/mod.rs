@@ -1,0 +1,147 @@
+//! The hub's memory: one SQLite file, one committing writer, a few readers.
+//!
+//! Whatever writes are queued run in one transaction, each in its own savepoint, and are answered after the commit:
+//! nothing is acknowledged before it is durable, and one fsync serves everybody who waits. The only SQL of the hub
+//! stands in this folder, one table a file, portable between SQLite and PostgreSQL.
+
+pub mod audit;
+pub mod desired_history;
+pub mod events;
+pub mod host_metrics;
+pub mod host_reports;
+pub mod host_state;
+pub mod hosts;
+pub mod keys;
+mod migrations;
+pub mod operators;
+pub mod sessions;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+pub use writer::Commit;
+use writer::Writer;
+
+/// The file's name within the data folder.
+pub const FILE_NAME: &str = "hub.db";
+/// Readers at once: reading is quick, and each holds a cache.
+const READERS: usize = 4;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database said no; a full disk is the usual cause.
+    #[error("the database refuses")]
+    Sql(#[from] rusqlite::Error),
+    /// The data folder or file cannot be used.
+    #[error("cannot open {path}")]
+    Open {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// The database's reason.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A stored value does not read back.
+    #[error("a stored {what} cannot be read: {text}")]
+    Damaged {
+        /// Which value.
+        what: &'static str,
+        /// The parser's words.
+        text: String,
+    },
+    /// More writes are waiting than the hub can hold.
+    #[error("too many writes are waiting; try again")]
+    Busy,
+    /// The transaction could not be committed; nothing of it was written.
+    #[error("nothing was written: {0}")]
+    Commit(String),
+    /// The hub is stopping.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    permits: Semaphore,
+    idle: std::sync::Mutex<Vec<Connection>>,
+    path: std::path::PathBuf,
+}
+
+impl Store {
+    /// Opens or makes the database in `folder` and brings its schema up to date.
+    pub fn open(folder: &Path, commit: Commit) -> Result<Self, StoreError> {
+        let connection = open_connection(folder)?;
+        let path = folder.join(FILE_NAME);
+        let readers = Readers { permits: Semaphore::new(READERS), idle: std::sync::Mutex::default(), path };
+        Ok(Self { writer: Writer::start(connection, commit), readers: Arc::new(readers) })
+    }
+
+    /// Queues a write and waits until it is durable.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.write(work).await
+    }
+
+    /// Reads on a thread of its own, without waiting for writers.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        let _permit = self.readers.permits.acquire().await.map_err(|_| StoreError::Stopped)?;
+        tokio::task::spawn_blocking(move || {
+            let idle = readers.idle.lock().ok().and_then(|mut idle| idle.pop());
+            let connection = idle.map_or_else(|| open_reader(&readers.path), Ok)?;
+            let result = work(&connection);
+            if let Ok(mut idle) = readers.idle.lock() {
+                idle.push(connection);
+            }
+            result
+        })
+        .await
+        .map_err(|_| StoreError::Stopped)?
+    }
+}
+
+/// A connection of its own with the schema up to date: for the command line.
+pub(crate) fn open_connection(folder: &Path) -> Result<Connection, StoreError> {
+    let path = folder.join(FILE_NAME);
+    let failed = |source| StoreError::Open { path: path.clone(), source };
+    let mut connection = Connection::open(&path).map_err(failed)?;
+    prepare(&connection).map_err(failed)?;
+    migrations::run(&mut connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
+}

@@ -1,0 +1,137 @@
+//! The one committing writer: a thread that takes whatever is queued, runs it in one transaction and answers
+//! after the commit. Never answers before; a request that fails is rolled back alone.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::StoreError;
+
+/// Most requests in one transaction: beyond this, waiting for more no longer saves anything.
+const BATCH_MAX: usize = 1024;
+const QUEUE_MAX: usize = 8192;
+
+/// How writes are committed. Everything but the default exists to be compared with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// Most requests in one transaction.
+    pub batch_max: usize,
+    /// What every commit takes longer: a slow disk.
+    pub slowed_by: Duration,
+    /// Answer without writing: what the rest of the hub costs.
+    pub nothing: bool,
+}
+
+impl Default for Commit {
+    fn default() -> Self {
+        Self { batch_max: BATCH_MAX, slowed_by: Duration::ZERO, nothing: false }
+    }
+}
+
+/// A queued write with its answer.
+trait Job: Send {
+    /// Runs the work; `false` rolls it back.
+    fn run(&mut self, connection: &Connection) -> bool;
+    /// Answers, after the commit or after its failure.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Pending<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Pending<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let result = work(connection);
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = self.result.unwrap_or(Err(StoreError::Stopped));
+        // Whoever asked may be gone; what is committed stays committed.
+        let _ = self.reply.send(committed.and(result));
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::SyncSender<Box<dyn Job>>,
+}
+
+impl Writer {
+    /// Starts the writer's thread, which ends when the last clone is dropped.
+    pub(super) fn start(connection: Connection, commit: Commit) -> Self {
+        let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_until_dropped(&connection, &jobs, commit))
+            .expect("the hub cannot do anything without its writer's thread");
+        Self { queue }
+    }
+
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Pending { work: Some(work), result: None, reply });
+        match self.queue.try_send(job) {
+            Ok(()) => {}
+            Err(mpsc::TrySendError::Full(_)) => return Err(StoreError::Busy),
+            Err(mpsc::TrySendError::Disconnected(_)) => return Err(StoreError::Stopped),
+        }
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+fn write_until_dropped(connection: &Connection, jobs: &mpsc::Receiver<Box<dyn Job>>, commit: Commit) {
+    while let Ok(first) = jobs.recv() {
+        let mut batch = vec![first];
+        batch.extend(jobs.try_iter().take(commit.batch_max - 1));
+        let committed = write_batch(connection, &mut batch, commit);
+        for job in batch {
+            job.answer(committed.as_ref().map_err(|text| StoreError::Commit(text.clone())).copied());
+        }
+    }
+}
+
+/// One transaction for all, a savepoint for each. The error is text because every waiter gets it.
+fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>], commit: Commit) -> Result<(), String> {
+    let work = || -> rusqlite::Result<()> {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        for job in batch.iter_mut() {
+            connection.execute_batch("SAVEPOINT request")?;
+            if !job.run(connection) {
+                connection.execute_batch("ROLLBACK TO request")?;
+            }
+            connection.execute_batch("RELEASE request")?;
+        }
+        if commit.nothing {
+            return connection.execute_batch("ROLLBACK");
+        }
+        connection.execute_batch("COMMIT")
+    };
+    let mut work = work;
+    let done = work();
+    if !commit.slowed_by.is_zero() {
+        thread::sleep(commit.slowed_by);
+    }
+    done.map_err(|error| {
+        // A failed BEGIN leaves nothing to roll back, and a failed COMMIT may.
+        let _ = connection.execute_batch("ROLLBACK");
+        error.to_string()
+    })
+}
