@@ -130,8 +130,8 @@ pub fn find(sql: &Connection, wanted: &str) -> Result<Option<Host>, StoreError> 
 /// Pauses a host, or lets it go on.
 pub fn set_paused(sql: &Connection, host_id: HostId, paused: bool) -> Result<(), StoreError> {
     sql.execute(
-        "UPDATE hosts SET paused = $2 WHERE host_id = $1",
-        params![host_id.to_string(), i64::from(paused)],
+        "UPDATE hosts SET paused = $1 WHERE host_id = $2",
+        params![i64::from(paused), host_id.to_string()],
     )?;
     Ok(())
 }
@@ -144,8 +144,8 @@ pub(super) fn set_desired(
     digest: &str,
 ) -> Result<(), StoreError> {
     sql.execute(
-        "UPDATE hosts SET desired_generation = $2, desired_digest = $3 WHERE host_id = $1",
-        params![host_id.to_string(), generation.0.cast_signed(), digest],
+        "UPDATE hosts SET desired_generation = $1, desired_digest = $2 WHERE host_id = $3",
+        params![generation.0.cast_signed(), digest, host_id.to_string()],
     )?;
     Ok(())
 }
@@ -159,15 +159,15 @@ pub fn set_reported(
 ) -> Result<(), StoreError> {
     let number = |generation: Option<Generation>| generation.map(|generation| generation.0.cast_signed());
     let mut statement = sql.prepare_cached(
-        "UPDATE hosts SET received_generation = $2, received_digest = $3, reached_generation = $4, last_seen_ms = $5
-         WHERE host_id = $1",
+        "UPDATE hosts SET received_generation = $1, received_digest = $2, reached_generation = $3, last_seen_ms = $4
+         WHERE host_id = $5",
     )?;
     statement.execute(params![
-        host_id.to_string(),
         number(state.received),
         state.received_digest,
         number(state.reached),
-        now_ms
+        now_ms,
+        host_id.to_string()
     ])?;
     Ok(())
 }
@@ -175,8 +175,8 @@ pub fn set_reported(
 /// Writes down when a host was last heard; never backwards.
 pub fn set_last_seen(sql: &Connection, host_id: HostId, at_ms: i64) -> Result<(), StoreError> {
     sql.execute(
-        "UPDATE hosts SET last_seen_ms = $2 WHERE host_id = $1 AND (last_seen_ms IS NULL OR last_seen_ms < $2)",
-        params![host_id.to_string(), at_ms],
+        "UPDATE hosts SET last_seen_ms = $1 WHERE host_id = $2 AND (last_seen_ms IS NULL OR last_seen_ms < $1)",
+        params![at_ms, host_id.to_string()],
     )?;
     Ok(())
 }
@@ -184,8 +184,8 @@ pub fn set_last_seen(sql: &Connection, host_id: HostId, at_ms: i64) -> Result<()
 /// Writes down what was told of a host's liveness, so that a restarted hub does not tell it again.
 pub fn set_told_liveness(sql: &Connection, host_id: HostId, word: &str) -> Result<(), StoreError> {
     sql.execute(
-        "UPDATE hosts SET told_liveness = $2 WHERE host_id = $1",
-        params![host_id.to_string(), word],
+        "UPDATE hosts SET told_liveness = $1 WHERE host_id = $2",
+        params![word, host_id.to_string()],
     )?;
     Ok(())
 }

@@ -145,3 +145,26 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(Duration::from_secs(10))?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    /// SQLite numbers `$1` by first appearance, PostgreSQL by its digit: only ascending order means the same to both.
+    #[test]
+    fn parameters_appear_in_ascending_order() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store");
+        let mut statements = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for statement in text.split('"').skip(1).step_by(2).filter(|text| text.contains("$1")) {
+                statements += 1;
+                let digits = statement.split('$').skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10));
+                let newest = digits.fold(0, |newest, digit| {
+                    assert!(digit <= newest + 1, "${digit} comes too early in {statement:?}");
+                    newest.max(digit)
+                });
+                assert!(newest > 0);
+            }
+        }
+        assert!(statements > 20, "only {statements} statements were found");
+    }
+}

@@ -59,7 +59,7 @@ pub fn get(
 
 /// Notes that a session is in use.
 pub fn touch(sql: &Connection, cookie: &[u8; 32], now_ms: i64) -> Result<(), StoreError> {
-    sql.execute("UPDATE sessions SET used_at_ms = $2 WHERE cookie_sha256 = $1", params![cookie, now_ms])?;
+    sql.execute("UPDATE sessions SET used_at_ms = $1 WHERE cookie_sha256 = $2", params![now_ms, cookie])?;
     Ok(())
 }
 
