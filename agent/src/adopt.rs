@@ -1,53 +1,65 @@
-//! What became of steps that were cut off. Runs before anything else: nothing is replayed, PVE's own task is
-//! found and waited for, and where there is none the guest's state speaks for itself.
+//! What became of steps that a cycle did not see end: the agent was stopped, or the task took longer than a cycle
+//! waits. Runs before anything else: nothing is replayed, PVE's own task is found and looked at, and where there is
+//! none the guest's state speaks for itself. Waits for nothing: a task that runs is looked at again next time.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use felhom_shared::event::Severity;
 use felhom_shared::id::{GuestId, NodeName};
 use felhom_shared::report::{Failure, StepOutcome};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use crate::pve::{Pve, TaskExit, TaskStatus};
 use crate::resources::guest::observe::{Sought, find_task};
 use crate::state::{OpenEntry, State, StateError, Telling};
 
-/// How long one pass waits for a task that it found running; the next cycle goes on waiting.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Why a step's entry stays open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsettled {
+    /// Its task runs.
+    Running,
+    /// PVE cannot be read.
+    Unknown,
+}
 
 /// Settles every open entry. Returns the guests whose entry is still open: nothing may happen to them yet.
-pub async fn adopt(pve: &Pve, node: &NodeName, state: &State) -> Result<BTreeSet<GuestId>, StateError> {
-    let mut unsettled = BTreeSet::new();
+pub async fn adopt(
+    pve: &Pve,
+    node: &NodeName,
+    state: &State,
+) -> Result<BTreeMap<GuestId, Unsettled>, StateError> {
+    let mut unsettled = BTreeMap::new();
     for entry in state.open_entries()? {
         let fate = fate(pve, node, state, &entry).await?;
         let now = Timestamp::now();
-        let Some((outcome, failure, told)) = fate else {
-            unsettled.insert(entry.guest_id);
-            continue;
+        let (outcome, failure, told) = match fate {
+            Fate::Settled(settled) => settled,
+            Fate::Unsettled(why) => {
+                unsettled.insert(entry.guest_id, why);
+                continue;
+            }
         };
         state.end(entry.id, outcome, failure.as_ref(), now)?;
-        let text = format!("{} on vmid {} was cut off: {told}", entry.step.word(), entry.vmid);
+        let text = format!("{} on vmid {} was found again: {told}", entry.step.word(), entry.vmid);
         state.tell(&Telling::of_guest("step_adopted", Severity::Warning, entry.guest_id, text), now)?;
     }
     Ok(unsettled)
 }
 
-type Fate = (StepOutcome, Option<Failure>, String);
+/// What became of one step.
+enum Fate {
+    /// Outcome, failure, and how it is told.
+    Settled((StepOutcome, Option<Failure>, String)),
+    /// It cannot be said yet.
+    Unsettled(Unsettled),
+}
 
-/// What became of one step; `None` while it cannot be said.
-async fn fate(
-    pve: &Pve,
-    node: &NodeName,
-    state: &State,
-    entry: &OpenEntry,
-) -> Result<Option<Fate>, StateError> {
+async fn fate(pve: &Pve, node: &NodeName, state: &State, entry: &OpenEntry) -> Result<Fate, StateError> {
     let upid = match &entry.upid {
         Some(upid) => Some(upid.clone()),
         None => match find_task(pve, node, state, sought(entry)).await {
             Ok(upid) => upid,
-            Err(_) => return Ok(None),
+            Err(_) => return Ok(Fate::Unsettled(Unsettled::Unknown)),
         },
     };
     let Some(upid) = upid else {
@@ -57,17 +69,17 @@ async fn fate(
                 .to_owned(),
         };
         let told = "PVE has no task of it, so the guest's state decides".to_owned();
-        return Ok(Some((StepOutcome::Interrupted, Some(failure), told)));
+        return Ok(Fate::Settled((StepOutcome::Interrupted, Some(failure), told)));
     };
     state.task(entry.id, &upid)?;
-    let exit = match pve.wait_task(node, &upid, Instant::now() + PATIENCE).await {
+    let exit = match pve.task_status(node, &upid).await {
         Ok(TaskStatus::Stopped(exit)) => exit,
-        Ok(TaskStatus::Running) => return Ok(None),
-        Err(error) if error.is_transient() => return Ok(None),
+        Ok(TaskStatus::Running) => return Ok(Fate::Unsettled(Unsettled::Running)),
+        Err(error) if error.is_transient() => return Ok(Fate::Unsettled(Unsettled::Unknown)),
         Err(error) => TaskExit::Unknown(error.to_string()),
     };
     let (outcome, failure) = task_outcome(&exit);
-    Ok(Some((outcome, failure, format!("its task {upid} ended with {}", exit_text(&exit)))))
+    Ok(Fate::Settled((outcome, failure, format!("its task {upid} ended with {}", exit_text(&exit)))))
 }
 
 fn sought(entry: &OpenEntry) -> Sought<'_> {

@@ -3,7 +3,7 @@
 //! adopt → (observe → plan → execute)* → report. What the cycle did and could not do is report content; only a
 //! state file that cannot be written is an error.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use felhom_shared::desired::DesiredState;
@@ -12,7 +12,7 @@ use felhom_shared::report::{CycleCost, GenerationState, HostState, Note, NoteKin
 use jiff::{SignedDuration, Timestamp};
 
 use crate::accept::Accepted;
-use crate::adopt::adopt;
+use crate::adopt::{Unsettled, adopt};
 use crate::backoff::Backoff;
 use crate::execute::{Executed, Execution};
 use crate::observe::{ObservedHost, Observer};
@@ -130,14 +130,14 @@ impl Cycle {
         }
     }
 
-    async fn adopt_open(&mut self) -> Result<BTreeSet<GuestId>, StateError> {
+    async fn adopt_open(&mut self) -> Result<BTreeMap<GuestId, Unsettled>, StateError> {
         let open = self.state.open_entries()?;
         if open.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeMap::new());
         }
         match self.observer.find_node().await {
             Ok((node, _)) => adopt(&self.pve, &node, &self.state).await,
-            Err(_) => Ok(open.into_iter().map(|entry| entry.guest_id).collect()),
+            Err(_) => Ok(open.into_iter().map(|entry| (entry.guest_id, Unsettled::Unknown)).collect()),
         }
     }
 
@@ -204,16 +204,24 @@ impl Cycle {
 }
 
 /// A guest whose last step may still be running is left alone until that is known.
-fn withhold_unsettled(plan: &mut Plan, unsettled: &BTreeSet<GuestId>) {
-    for guest in plan.guests.iter_mut().filter(|guest| unsettled.contains(&guest.guest_id)) {
+fn withhold_unsettled(plan: &mut Plan, unsettled: &BTreeMap<GuestId, Unsettled>) {
+    for guest in &mut plan.guests {
+        let (outcome, code, text) = match unsettled.get(&guest.guest_id) {
+            None => continue,
+            Some(Unsettled::Running) => (
+                Outcome::Converging,
+                "task_running",
+                "PVE's task for the last step still runs; the rest follows",
+            ),
+            Some(Unsettled::Unknown) => {
+                let text =
+                    "what became of the last step cannot be read from PVE; nothing else is done until it can";
+                (Outcome::Interrupted, "step_unsettled", text)
+            }
+        };
         guest.steps.clear();
-        guest.outcome = Outcome::Interrupted;
-        guest.notes.push(Note {
-            kind: NoteKind::Waiting,
-            code: "step_unsettled".to_owned(),
-            text: "a step was cut off and PVE's task still runs or cannot be read; nothing else is done to the guest"
-                .to_owned(),
-        });
+        guest.outcome = outcome;
+        guest.notes.push(Note { kind: NoteKind::Waiting, code: code.to_owned(), text: text.to_owned() });
     }
 }
 

@@ -25,6 +25,10 @@ use crate::state::{LastSeen, State, StateError, Telling};
 /// How long a poll stays parked: below the idle limits of common proxies and NATs.
 const POLL_WAIT_S: u64 = 50;
 const FIRST_INTERVAL_S: u64 = 60;
+/// Before asking again after a document that was not taken.
+const UNWANTED_PAUSE: Duration = Duration::from_secs(5);
+/// Between cycles while a task of ours still runs.
+const UNSETTLED_PAUSE: Duration = Duration::from_secs(5);
 const RECONNECT_FIRST: Duration = Duration::from_secs(1);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(120);
 
@@ -39,6 +43,7 @@ pub struct Daemon {
     interval: Duration,
     /// The next pause should the hub be out of reach again.
     reconnect: Duration,
+    unsettled: bool,
     /// How long the next poll waits before it is sent.
     poll_pause: Duration,
 }
@@ -60,6 +65,7 @@ impl Daemon {
             interval,
             reconnect: RECONNECT_FIRST,
             poll_pause: Duration::ZERO,
+            unsettled: false,
         }
     }
 
@@ -142,7 +148,12 @@ impl Daemon {
         let offer = Offer { host_id: answer.host_id, generation: answer.generation, bytes };
         let last = self.state.accepted()?;
         let now = Timestamp::now();
-        match accept(self.host_id, last.as_ref(), &offer) {
+        let verdict = accept(self.host_id, last.as_ref(), &offer);
+        if !matches!(verdict, Verdict::Accept(_)) {
+            // A hub that goes on offering what is not taken must not keep the box busy.
+            self.poll_pause = jittered(UNWANTED_PAUSE);
+        }
+        match verdict {
             Verdict::Same => {}
             Verdict::Accept(accepted) => {
                 self.state.put_accepted(&accepted, bytes)?;
@@ -164,6 +175,7 @@ impl Daemon {
 
     async fn cycle_and_report(&mut self) -> Result<(), StateError> {
         let end = self.cycle.run(self.blocked).await?;
+        self.unsettled = end.state.journal_open > 0;
         if end.cost.changing_requests > 0 {
             tracing::info!(
                 requests = end.cost.requests,
@@ -213,7 +225,8 @@ impl Daemon {
 
     /// Until the next cycle without news: the hub's interval, jittered, or a failed guest's next try.
     fn pause(&self) -> Duration {
-        let interval = jittered(self.interval);
+        let longest = if self.unsettled { self.interval.min(UNSETTLED_PAUSE) } else { self.interval };
+        let interval = jittered(longest);
         let Some(next_try) = self.cycle.next_try() else { return interval };
         let until = next_try.duration_since(Timestamp::now()).as_millis().max(1000);
         interval.min(Duration::from_millis(u64::try_from(until).unwrap_or(u64::MAX)))

@@ -68,10 +68,12 @@ pub struct Author {
 pub fn publish(
     sql: &Connection,
     host: &Host,
-    bytes: Vec<u8>,
+    bytes: &[u8],
     author: &Author,
     resume: bool,
 ) -> Result<Published, PublishError> {
+    // White space around a document is lost when it travels inside another; it must not be part of the digest.
+    let bytes = bytes.trim_ascii().to_vec();
     let state = DesiredState::from_json(&bytes)?;
     let current = desired_history::current(sql, host.host_id)?;
     if host.in_conflict() && !resume {

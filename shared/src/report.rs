@@ -200,6 +200,8 @@ pub enum StepOutcome {
     Failed,
     /// Something it depends on failed first.
     NotAttempted,
+    /// PVE's task takes longer than a cycle waits; the next one looks again.
+    Running,
     /// Cut off; the effect is not known yet.
     Interrupted,
 }

@@ -31,7 +31,7 @@ pub enum CliError {
     Hub(#[from] HubError),
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is not a desired state ({}): {source}", source.code())]
+    #[error("{path} is not a desired state ({})", source.code())]
     Desired { path: PathBuf, source: felhom_shared::desired::DesiredError },
     #[error(
         "no document is in force yet: the hub has not published one, or `felhom-agent run` has not fetched it"

@@ -153,7 +153,7 @@ fn publish_file(cli: &Cli, edit: &Edit, how: &How, resume: bool) -> Result<(), C
     let author = Author { name: author(), note: how.note.clone() };
     let (host, document) = cli.transact(|sql, _| {
         let host = find(sql, &edit.which)?;
-        let document = publish(sql, &host, bytes, &author, resume).map_err(|error| refused(edit, error))?;
+        let document = publish(sql, &host, &bytes, &author, resume).map_err(|error| refused(edit, error))?;
         Ok((host, document))
     })?;
     if cli.json {

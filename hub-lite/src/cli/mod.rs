@@ -82,7 +82,7 @@ pub enum CliError {
     Serve(#[from] ServeError),
     #[error("cannot read or write {path}")]
     File { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source} ({})", source.code())]
+    #[error("{path} is not published ({})", source.code())]
     Refused { path: String, source: PublishError },
     #[error("no host {0:?}; `felhom-hub host list` shows them")]
     NoHost(String),

@@ -127,7 +127,8 @@ fn steps() -> Vec<StepReport> {
             StepOutcome::Applied => StepOutcome::AlreadyTrue,
             StepOutcome::AlreadyTrue => StepOutcome::Failed,
             StepOutcome::Failed => StepOutcome::NotAttempted,
-            StepOutcome::NotAttempted => StepOutcome::Interrupted,
+            StepOutcome::NotAttempted => StepOutcome::Running,
+            StepOutcome::Running => StepOutcome::Interrupted,
             StepOutcome::Interrupted => return None,
         })
     };
