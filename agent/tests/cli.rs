@@ -40,13 +40,18 @@ impl Desk {
         let desk = Self { node, folder };
         let token = token.unwrap_or_else(|| desk.node.token());
         desk.secret("pve-token", token);
-        desk.secret("hub-key", felhom_shared::key::ApiKey::from_random(
-            felhom_shared::key::KeyKind::Host, [1; 10], &[2; 32]).expose());
+        desk.secret(
+            "hub-key",
+            felhom_shared::key::ApiKey::from_random(felhom_shared::key::KeyKind::Host, [1; 10], &[2; 32])
+                .expose(),
+        );
         let folder = desk.folder.path().display();
         let config = format!(
             "host_id = \"{HOST_ID}\"\nstate_dir = \"{folder}\"\n\n[hub]\nurl = \"https://127.0.0.1:9\"\npins = [\"sha256:{}\"]\n\
              key_file = \"{folder}/hub-key\"\n\n[pve]\nurl = \"{}\"\ncertificate = \"{}\"\ntoken_file = \"{folder}/pve-token\"\n",
-            "00".repeat(32), desk.node.base_url(), desk.node.cert_path().display()
+            "00".repeat(32),
+            desk.node.base_url(),
+            desk.node.cert_path().display()
         );
         fs::write(desk.path("agent.toml"), config).unwrap();
         desk.write_desired("");
@@ -115,8 +120,12 @@ fn plan_as_json_says_the_same() {
     assert_eq!(code(&shown), 10);
     let value: Value = serde_json::from_str(&text(&shown)).unwrap();
     assert_eq!(value["node"]["reading"], "present");
-    let steps: Vec<&str> =
-        value["guests"][0]["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    let steps: Vec<&str> = value["guests"][0]["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
     assert_eq!(steps, ["create_guest", "start_guest"]);
     assert_eq!(value["unmanaged"][0]["vmid"], 9000);
 }

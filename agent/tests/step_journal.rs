@@ -1,0 +1,72 @@
+//! The steps as the journal stores them, frozen: an agent must read what its predecessor was doing when it was
+//! replaced. `FELHOM_GOLDEN=write` writes the file anew where a change is meant.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use felhom_agent::step::{CloneGuest, CreateGuest, FetchFile, GrowDisk, SetConfig, Step};
+use felhom_shared::desired::{Checksum, ChecksumAlgorithm};
+use felhom_shared::id::{FileName, StorageId, Vmid};
+
+fn storage(text: &str) -> StorageId {
+    StorageId::new(text).unwrap()
+}
+
+fn params(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Every kind of step once; a new one does not compile until it stands here.
+fn after(step: &Step) -> Option<Step> {
+    Some(match step {
+        Step::FetchFile(_) => Step::CreateGuest(CreateGuest {
+            params: params(&[("cores", "2"), ("rootfs", "local-lvm:8")]),
+            allocates_on: vec![storage("local-lvm")],
+        }),
+        Step::CreateGuest(_) => Step::CloneGuest(CloneGuest {
+            source: Vmid::new(9000).unwrap(),
+            params: params(&[("full", "1")]),
+            allocates_on: vec![],
+        }),
+        Step::CloneGuest(_) => Step::SetConfig(SetConfig {
+            set: params(&[("memory", "1024"), ("tags", "app;felhom")]),
+            delete: vec!["description".to_owned()],
+            digest: "287724b0".to_owned(),
+            allocates_on: vec![storage("local-lvm")],
+        }),
+        Step::SetConfig(_) => Step::GrowDisk(GrowDisk {
+            slot: "rootfs".to_owned(),
+            size_gib: 16,
+            storage: storage("local-lvm"),
+        }),
+        Step::GrowDisk(_) => Step::StartGuest,
+        Step::StartGuest => Step::ShutdownGuest { timeout_s: 180 },
+        Step::ShutdownGuest { .. } => Step::RebootGuest { timeout_s: 180 },
+        Step::RebootGuest { .. } => return None,
+    })
+}
+
+fn every_step() -> Vec<Step> {
+    let first = Step::FetchFile(FetchFile {
+        storage: storage("local"),
+        file: FileName::new("debian-12.tar.zst").unwrap(),
+        content: "vztmpl".to_owned(),
+        url: "https://images.example/debian-12.tar.zst".to_owned(),
+        checksum: Checksum { algorithm: ChecksumAlgorithm::Sha256, value: "0f".repeat(32) },
+    });
+    std::iter::successors(Some(first), after).collect()
+}
+
+#[test]
+fn steps_in_the_journal_are_frozen() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/steps.json");
+    let now = format!("{}\n", serde_json::to_string_pretty(&every_step()).unwrap());
+    if std::env::var("FELHOM_GOLDEN").is_ok_and(|word| word == "write") {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let then = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(now, then, "if that is meant, freeze it with FELHOM_GOLDEN=write");
+    assert_eq!(serde_json::from_str::<Vec<Step>>(&then).unwrap(), every_step());
+}
