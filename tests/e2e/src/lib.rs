@@ -19,7 +19,9 @@ mod daemon;
 mod document;
 mod hostile_hub;
 mod house;
+mod program;
 mod random;
+mod real_hub;
 mod rules;
 mod wait;
 
@@ -29,5 +31,7 @@ pub use daemon::Running;
 pub use document::{always_open, clone_of, document, guest_id, host_id, lxc, qemu, with_mount};
 pub use hostile_hub::{Answer, HostileHub};
 pub use house::House;
+pub use program::Program;
 pub use random::Random;
+pub use real_hub::{Enrolled, HubProgram, LocalHub};
 pub use wait::{eventually, wait_until};

@@ -1,0 +1,75 @@
+//! The real programs, as processes. Each is ended by its own id, at the latest when its handle is dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A running program.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+}
+
+impl Program {
+    /// Starts one of the workspace's programs by its name.
+    #[must_use]
+    pub fn start(name: &str, args: &[&str]) -> Self {
+        let child = Command::new(path_of(name))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self { child }
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(mut self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, signal).expect("it is our child and has not been waited for");
+        self.child.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
+}
+
+/// Where a program lies, after building all of them once: cargo names only a package's own to its tests.
+fn path_of(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(build).join(name)
+}
+
+fn build() -> PathBuf {
+    let this = std::env::current_exe().expect("a test is a file");
+    let folder = this.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--bins", "-p", "felhom-hub", "-p", "felhom-agent"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    let status = command.status().expect("cargo runs");
+    assert!(status.success(), "the programs do not build");
+    folder
+}
