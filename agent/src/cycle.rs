@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, GuestId, HostId};
-use felhom_shared::report::{CycleCost, GenerationState, HostState, Note, NoteKind, Outcome, StepOutcome};
+use felhom_shared::report::{
+    CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, Outcome, StepOutcome,
+};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::accept::Accepted;
@@ -72,27 +74,37 @@ impl Cycle {
 
     /// Runs one cycle. Without a document the node is observed and nothing is done.
     pub async fn run(&mut self, blocked: bool) -> Result<CycleEnd, StateError> {
+        self.run_telling(blocked, |_| ()).await
+    }
+
+    /// Runs one cycle and shows `progress` the state before each round of steps.
+    pub async fn run_telling(
+        &mut self,
+        blocked: bool,
+        mut progress: impl FnMut(HostState),
+    ) -> Result<CycleEnd, StateError> {
         let begun = Instant::now();
         let (requests, changing) = (self.pve.requests(), self.pve.changing_requests());
         let accepted = self.state.accepted()?;
         let nothing = nothing_desired();
         let desired = accepted.as_ref().map_or(&nothing, |accepted| &accepted.desired);
-        let (observed, plan, executed) = self.converge(desired, blocked).await?;
-        let reached = self.reached(accepted.as_ref(), &observed, &plan)?;
-        let generation = GenerationState {
-            received: accepted.as_ref().map(|accepted| accepted.generation),
-            received_digest: accepted.as_ref().map(|accepted| accepted.digest.clone()),
-            reached,
-            refused: self.state.refused()?,
-        };
-        let state = HostState {
-            host_id: self.host_id,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            generation,
-            node: observed.node,
-            guests: guest_reports(&plan, &executed),
-            unmanaged: plan.unmanaged,
-            journal_open: self.state.open_count()?,
+        let cycle = self.state.next_cycle()?;
+        let mut executed = Executed::new();
+        let mut pass = 0;
+        let state = loop {
+            pass += 1;
+            let (observed, plan) = self.look(desired, blocked).await?;
+            let state = self.host_state(accepted.as_ref(), observed.node, &plan, &executed)?;
+            let idle = plan.guests.iter().all(|guest| guest.steps.is_empty());
+            let node = self.observer.node().cloned();
+            let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else { break state };
+            self.state.put_last_report(&state)?;
+            progress(state);
+            for guest in plan.guests.iter().filter(|guest| !guest.steps.is_empty()) {
+                self.observer.forget(guest.vmid);
+            }
+            let done = Execution::new(&self.pve, &node, &self.state, desired, cycle).run(&plan).await?;
+            self.learn(done, &mut executed);
         };
         self.keep(&state)?;
         let cost = CycleCost {
@@ -103,31 +115,41 @@ impl Cycle {
         Ok(CycleEnd { state, cost })
     }
 
-    async fn converge(
+    /// Settles what is open, reads the node, and plans.
+    async fn look(
         &mut self,
         desired: &DesiredState,
         blocked: bool,
-    ) -> Result<(ObservedHost, Plan, Executed), StateError> {
-        let mut executed = Executed::new();
-        let cycle = self.state.next_cycle()?;
-        let mut pass = 0;
-        loop {
-            pass += 1;
-            let unsettled = self.adopt_open().await?;
-            let observed = self.observer.observe(desired).await;
-            let mut plan = self.plan(desired, &observed, blocked)?;
-            withhold_unsettled(&mut plan, &unsettled);
-            let idle = plan.guests.iter().all(|guest| guest.steps.is_empty());
-            let node = self.observer.node().cloned();
-            let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else {
-                return Ok((observed, plan, executed));
-            };
-            for guest in plan.guests.iter().filter(|guest| !guest.steps.is_empty()) {
-                self.observer.forget(guest.vmid);
-            }
-            let done = Execution::new(&self.pve, &node, &self.state, desired, cycle).run(&plan).await?;
-            self.learn(done, &mut executed);
-        }
+    ) -> Result<(ObservedHost, Plan), StateError> {
+        let unsettled = self.adopt_open().await?;
+        let observed = self.observer.observe(desired).await;
+        let mut plan = self.plan(desired, &observed, blocked)?;
+        withhold_unsettled(&mut plan, &unsettled);
+        Ok((observed, plan))
+    }
+
+    fn host_state(
+        &self,
+        accepted: Option<&Accepted>,
+        node: NodeState,
+        plan: &Plan,
+        executed: &Executed,
+    ) -> Result<HostState, StateError> {
+        let generation = GenerationState {
+            received: accepted.map(|accepted| accepted.generation),
+            received_digest: accepted.map(|accepted| accepted.digest.clone()),
+            reached: self.reached(accepted, &node, plan)?,
+            refused: self.state.refused()?,
+        };
+        Ok(HostState {
+            host_id: self.host_id,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation,
+            node,
+            guests: guest_reports(plan, executed),
+            unmanaged: plan.unmanaged.clone(),
+            journal_open: self.state.open_count()?,
+        })
     }
 
     async fn adopt_open(&mut self) -> Result<BTreeMap<GuestId, Unsettled>, StateError> {
@@ -174,12 +196,12 @@ impl Cycle {
     fn reached(
         &self,
         accepted: Option<&Accepted>,
-        observed: &ObservedHost,
+        node: &NodeState,
         plan: &Plan,
     ) -> Result<Option<Generation>, StateError> {
         let before = self.state.reached()?;
         let Some(accepted) = accepted else { return Ok(before) };
-        let readable = matches!(observed.node, felhom_shared::report::NodeState::Present { .. });
+        let readable = matches!(node, NodeState::Present { .. });
         let all = plan.guests.iter().all(|guest| guest.outcome == Outcome::Converged);
         if readable && all && before != Some(accepted.generation) {
             self.state.put_reached(accepted.generation)?;

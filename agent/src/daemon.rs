@@ -3,16 +3,18 @@
 //! The poll is always parked at the hub while nothing else happens, so a published document starts its cycle
 //! within the round trip. Without the hub the box goes on converging the document in force.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use felhom_shared::event::Severity;
-use felhom_shared::id::HostId;
+use felhom_shared::id::{HostId, NodeName};
 use felhom_shared::limits::EVENTS_PER_POST_MAX;
-use felhom_shared::report::{HostReport, REPORT_VERSION};
+use felhom_shared::report::{CycleCost, HostReport, HostState, REPORT_VERSION};
 use felhom_shared::wire::{PollAnswer, PollQuery};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::accept::{Offer, Verdict, accept};
@@ -173,8 +175,15 @@ impl Daemon {
         self.state.put_last_seen(&LastSeen { generation: answer.generation, digest })
     }
 
+    /// Runs a cycle, reporting beside it what is under way, and then what it came to.
     async fn cycle_and_report(&mut self) -> Result<(), StateError> {
-        let end = self.cycle.run(self.blocked).await?;
+        let (progress, under_way) = watch::channel(None);
+        let node = self.cycle.observer().node().cloned();
+        let end = tokio::select! {
+            biased;
+            end = self.cycle.run_telling(self.blocked, |state| { progress.send_replace(Some(state)); }) => end?,
+            never = report_progress(&self.hub, &self.pve, node, under_way) => match never {},
+        };
         self.unsettled = end.state.journal_open > 0;
         if end.cost.changing_requests > 0 {
             tracing::info!(
@@ -184,19 +193,12 @@ impl Daemon {
                 "cycle done"
             );
         }
-        self.report(end).await?;
-        self.send_events().await
-    }
-
-    async fn report(&mut self, end: CycleEnd) -> Result<(), StateError> {
-        let metrics = metrics(&self.pve, self.cycle.observer().node(), end.cost).await;
-        let report =
-            HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics, state: end.state };
+        let report = report(&self.pve, self.cycle.observer().node(), end).await;
         match self.hub.report(&report).await {
             Ok(control) => self.listen(control.poll_interval_s, control.blocked),
             Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
         }
-        Ok(())
+        self.send_events().await
     }
 
     /// Sends the outbox, oldest first, until it is empty or the hub does not answer.
@@ -231,6 +233,28 @@ impl Daemon {
         let until = next_try.duration_since(Timestamp::now()).as_millis().max(1000);
         interval.min(Duration::from_millis(u64::try_from(until).unwrap_or(u64::MAX)))
     }
+}
+
+/// Reports each state that a running cycle shows, the newest first where the hub is slow. Never ends by itself.
+async fn report_progress(
+    hub: &Hub,
+    pve: &Pve,
+    node: Option<NodeName>,
+    mut under_way: watch::Receiver<Option<HostState>>,
+) -> Infallible {
+    while under_way.changed().await.is_ok() {
+        let Some(state) = under_way.borrow_and_update().clone() else { continue };
+        let report = report(pve, node.as_ref(), CycleEnd { state, cost: CycleCost::default() }).await;
+        if let Err(error) = hub.report(&report).await {
+            tracing::debug!(code = error.code(), "progress not delivered: {error}");
+        }
+    }
+    std::future::pending().await
+}
+
+async fn report(pve: &Pve, node: Option<&NodeName>, end: CycleEnd) -> HostReport {
+    let metrics = metrics(pve, node, end.cost).await;
+    HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics, state: end.state }
 }
 
 /// Nine to eleven tenths of a pause, so that a fleet does not march in step.
