@@ -32,12 +32,12 @@ pub struct Config {
     pub down_after_s: u64,
     /// How often silence is looked for.
     pub check_every_s: u64,
-    /// Reports and metrics older than this are forgotten; durable records never are.
+    /// Reports older than this are forgotten, except each host's latest; durable records never are.
     pub keep_reports_days: u32,
     /// How often last-seen times and metrics are written down.
     pub flush_every_s: u64,
     /// Most connections at once.
-    pub connections_max: usize,
+    pub connections_max: u32,
     /// Time zone of the pages.
     pub timezone: String,
     /// How writes are committed; for benches.

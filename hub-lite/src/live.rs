@@ -4,28 +4,47 @@
 //! charts; everything that matters is in the store.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use felhom_shared::id::{Generation, HostId};
 use felhom_shared::report::Metrics;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::store::host_metrics::Sample;
 
 /// The hosts as this process knows them. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Live {
-    hosts: Arc<Mutex<HashMap<HostId, Entry>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    hosts: Mutex<HashMap<HostId, Entry>>,
+    since: Instant,
+    stopping: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
+    /// By the wall clock, to be shown and written down.
     last_seen_ms: Option<i64>,
-    digest: Option<[u8; 32]>,
+    /// By the clock that only goes forward, to be judged by; `None` until heard by this process.
+    heard: Option<Instant>,
+    state: Option<StoredState>,
     intent: Intent,
     metrics: Option<Sample>,
-    flushed_ms: i64,
+    unwritten: bool,
     news: Arc<Notify>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StoredState {
+    report_id: i64,
+    digest: [u8; 32],
 }
 
 /// What the operator wants of a host, as far as answering an agent needs it.
@@ -39,6 +58,15 @@ pub struct Intent {
     pub paused: bool,
 }
 
+/// How long a host has not been heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// Its length.
+    pub lasts: Duration,
+    /// Whether this process has heard the host at all; if not, the length is what the wall clock says.
+    pub heard_since_start: bool,
+}
+
 /// What a flush writes down of one host.
 #[derive(Debug)]
 pub struct Unwritten {
@@ -50,17 +78,22 @@ pub struct Unwritten {
     pub sample: Option<Sample>,
 }
 
+impl Default for Live {
+    fn default() -> Self {
+        let hosts = Mutex::default();
+        Self { shared: Arc::new(Shared { hosts, since: Instant::now(), stopping: AtomicBool::new(false) }) }
+    }
+}
+
 impl Live {
     fn hosts(&self) -> MutexGuard<'_, HashMap<HostId, Entry>> {
         // A panic while holding the lock leaves single fields whole; going on is right.
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over what the store knows, when the hub starts.
-    pub fn remember(&self, host_id: HostId, last_seen_ms: Option<i64>, digest: Option<[u8; 32]>) {
-        let mut hosts = self.hosts();
-        let entry = hosts.entry(host_id).or_default();
-        (entry.last_seen_ms, entry.digest) = (last_seen_ms, digest);
+    /// Takes over when the store last heard of a host, when the hub starts.
+    pub fn remember_seen(&self, host_id: HostId, last_seen_ms: Option<i64>) {
+        self.hosts().entry(host_id).or_default().last_seen_ms = last_seen_ms;
     }
 
     /// Takes over what the operator wants, and wakes the host's parked poll if that is new.
@@ -84,7 +117,16 @@ impl Live {
     /// Whether this state is the one last stored.
     #[must_use]
     pub fn is_stored(&self, host_id: HostId, digest: &[u8; 32]) -> bool {
-        self.hosts().get(&host_id).is_some_and(|entry| entry.digest.as_ref() == Some(digest))
+        self.hosts().get(&host_id).and_then(|entry| entry.state).is_some_and(|state| state.digest == *digest)
+    }
+
+    /// Notes that a state is durable. Of two that overtake each other on the way here the later stored one counts.
+    pub fn stored(&self, host_id: HostId, report_id: i64, digest: [u8; 32]) {
+        let mut hosts = self.hosts();
+        let entry = hosts.entry(host_id).or_default();
+        if entry.state.is_none_or(|state| state.report_id < report_id) {
+            entry.state = Some(StoredState { report_id, digest });
+        }
     }
 
     /// Notes a report.
@@ -92,18 +134,36 @@ impl Live {
         let mut hosts = self.hosts();
         let entry = hosts.entry(host_id).or_default();
         entry.last_seen_ms = Some(now_ms);
+        entry.heard = Some(Instant::now());
         entry.metrics = Some(Sample { at_ms: now_ms, metrics });
+        entry.unwritten = true;
     }
 
-    /// Notes that a state is durable.
-    pub fn stored(&self, host_id: HostId, digest: [u8; 32]) {
-        self.hosts().entry(host_id).or_default().digest = Some(digest);
-    }
-
-    /// When a host was last heard.
+    /// When a host was last heard, by the wall clock.
     #[must_use]
     pub fn last_seen_ms(&self, host_id: HostId) -> Option<i64> {
         self.hosts().get(&host_id).and_then(|entry| entry.last_seen_ms)
+    }
+
+    /// How long a host has been silent; `None` if it was never heard.
+    #[must_use]
+    pub fn silence(&self, host_id: HostId, now: Instant, now_ms: i64) -> Option<Silence> {
+        let hosts = self.hosts();
+        let entry = hosts.get(&host_id)?;
+        if let Some(heard) = entry.heard {
+            return Some(Silence { lasts: now.saturating_duration_since(heard), heard_since_start: true });
+        }
+        let ms = now_ms.saturating_sub(entry.last_seen_ms?);
+        Some(Silence {
+            lasts: Duration::from_millis(u64::try_from(ms).unwrap_or(0)),
+            heard_since_start: false,
+        })
+    }
+
+    /// How long this process has been listening.
+    #[must_use]
+    pub fn listening_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.shared.since)
     }
 
     /// A host's newest numbers.
@@ -118,8 +178,15 @@ impl Live {
         Arc::clone(&self.hosts().entry(host_id).or_default().news)
     }
 
-    /// Wakes every parked poll.
-    pub fn wake_all(&self) {
+    /// Whether parked polls are to be let go.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    /// Lets every parked poll go.
+    pub fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
         for entry in self.hosts().values() {
             entry.news.notify_waiters();
         }
@@ -129,9 +196,9 @@ impl Live {
     #[must_use]
     pub fn take_unwritten(&self) -> Vec<Unwritten> {
         let mut unwritten = Vec::new();
-        for (host_id, entry) in self.hosts().iter_mut() {
-            if let Some(last_seen_ms) = entry.last_seen_ms.filter(|seen| *seen > entry.flushed_ms) {
-                entry.flushed_ms = last_seen_ms;
+        for (host_id, entry) in self.hosts().iter_mut().filter(|(_, entry)| entry.unwritten) {
+            entry.unwritten = false;
+            if let Some(last_seen_ms) = entry.last_seen_ms {
                 unwritten.push(Unwritten { host_id: *host_id, last_seen_ms, sample: entry.metrics.clone() });
             }
         }

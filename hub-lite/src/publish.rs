@@ -5,6 +5,7 @@ use felhom_shared::desired::{DesiredError, DesiredState, digest};
 use felhom_shared::id::Generation;
 use rusqlite::Connection;
 
+use crate::checks::conflict::{self, held};
 use crate::store::desired_history::{self, Published};
 use crate::store::hosts::Host;
 use crate::store::{StoreError, audit};
@@ -36,6 +37,9 @@ pub enum PublishError {
         /// The host.
         name: String,
     },
+    /// There is nothing to resume.
+    #[error("{0} is not in conflict with this hub; use `felhom-hub desired publish {0} FILE`")]
+    NoConflict(String),
     /// The store.
     #[error("the document could not be stored")]
     Store(#[from] StoreError),
@@ -50,6 +54,7 @@ impl PublishError {
             Self::EmptyOverNonempty(_) => "empty_over_nonempty",
             Self::Unchanged(_) => "unchanged",
             Self::Conflict { .. } => "conflict",
+            Self::NoConflict(_) => "no_conflict",
             Self::Store(_) => "store_failed",
         }
     }
@@ -76,11 +81,11 @@ pub fn publish(
     let bytes = bytes.trim_ascii().to_vec();
     let state = DesiredState::from_json(&bytes)?;
     let current = desired_history::current(sql, host.host_id)?;
+    if resume && !host.in_conflict() {
+        return Err(PublishError::NoConflict(host.name.clone()));
+    }
     if host.in_conflict() && !resume {
-        let text = |generation: Option<Generation>| {
-            generation.map_or_else(|| "nothing".to_owned(), |generation| format!("generation {generation}"))
-        };
-        let (received, held) = (text(host.received), text(host.desired));
+        let (received, held) = (held(host.received), held(host.desired));
         return Err(PublishError::Conflict { received, held, name: host.name.clone() });
     }
     let digest = digest(&bytes);
@@ -106,5 +111,6 @@ pub fn publish(
     let deed = if resume { "desired_resumed" } else { "desired_published" };
     let detail = format!("generation {}", document.generation);
     audit::append(sql, &author.name, deed, Some(host.host_id), (&detail, document.published_at_ms))?;
+    conflict::check(sql, host.host_id)?;
     Ok(document)
 }

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use felhom_shared::limits::BODY_BYTES_MAX;
 use felhom_shared::wire::{EVENTS_PATH, POLL_PATH, REPORT_PATH};
@@ -16,12 +17,18 @@ pub fn router(state: AppState) -> Router {
         .route(POLL_PATH, get(host::poll::poll))
         .route(REPORT_PATH, post(host::report::report))
         .route(EVENTS_PATH, post(host::events::events))
-        .route("/api/{*rest}", get(nothing).post(nothing))
         .merge(crate::web::routes())
+        .fallback(nothing)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(state)
 }
 
 async fn nothing() -> ApiFailure {
     ApiFailure::not_found()
+}
+
+async fn no_such_method() -> ApiFailure {
+    let text = "this path does not take that method";
+    ApiFailure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
 }

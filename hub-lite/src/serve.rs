@@ -5,7 +5,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub struct Running {
     pub state: AppState,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    permits: Arc<Semaphore>,
+    connections_max: u32,
 }
 
 impl Running {
@@ -77,10 +80,13 @@ impl Running {
     pub async fn shutdown(self) -> Result<(), StoreError> {
         // Nobody waiting is no failure.
         let _ = self.stop.send(true);
-        self.state.live.wake_all();
+        self.state.live.stop();
         for task in self.tasks {
             let _ = tokio::time::timeout(DRAIN, task).await;
         }
+        // Every connection holds a permit: all of them back means that nobody is being answered any more.
+        let all = self.permits.acquire_many(self.connections_max);
+        let _ = tokio::time::timeout(DRAIN + Duration::from_secs(1), all).await;
         flush(&self.state).await
     }
 }
@@ -88,8 +94,8 @@ impl Running {
 /// Starts the hub.
 pub async fn start(config: Config) -> Result<Running, ServeError> {
     config.check()?;
-    let folder = &config.data_dir;
-    std::fs::create_dir_all(folder).map_err(|source| ServeError::File { path: folder.clone(), source })?;
+    make_folder(&config.data_dir)
+        .map_err(|source| ServeError::File { path: config.data_dir.clone(), source })?;
     let identity = tls::identity(&config)?;
     let state = open(&config).await?;
     let listener = listen(config.listen).await?;
@@ -102,9 +108,9 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let plain_addr =
         plain.as_ref().zip(config.listen_plain).map(|(listener, wanted)| address(listener, wanted));
     let service = router(state.clone());
-    let permits = Arc::new(Semaphore::new(config.connections_max));
+    let permits = Arc::new(Semaphore::new(config.connections_max as usize));
     let acceptor = TlsAcceptor::from(identity.server);
-    let door = Door { service, permits, stopped: stopped.clone() };
+    let door = Door { service, permits: Arc::clone(&permits), stopped: stopped.clone() };
     let mut tasks = vec![
         tokio::spawn(door.clone().accept(listener, Some(acceptor))),
         tokio::spawn(every(config.check_every_s, stopped.clone(), state.clone(), check)),
@@ -114,7 +120,13 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     let listener = poke::listen(&config.data_dir)
         .map_err(|source| ServeError::File { path: poke::path(&config.data_dir), source })?;
     tasks.push(tokio::spawn(poke::answer(listener, state.clone(), stopped)));
-    Ok(Running { local_addr, plain_addr, pin: identity.pin, state, stop, tasks })
+    let (pin, connections_max) = (identity.pin, config.connections_max);
+    Ok(Running { local_addr, plain_addr, pin, state, stop, tasks, permits, connections_max })
+}
+
+/// Makes the data folder, for its owner alone: database, key and pepper lie in it.
+pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Store and memory, without serving: for the command line and for tests of single handlers.
@@ -123,11 +135,9 @@ pub async fn open(config: &Config) -> Result<AppState, ServeError> {
     let keys = Keys::open(&config.data_dir)?;
     let (changes, _) = broadcast::channel(1024);
     let state = AppState { store, config: Arc::new(config.clone()), live: Live::default(), keys, changes };
-    let (hosts, digests) = state.store.read(|sql| Ok((hosts::list(sql)?, host_state::digests(sql)?))).await?;
-    for host in hosts {
-        let digest = digests.iter().find(|(id, _)| *id == host.host_id).map(|(_, digest)| *digest);
-        state.live.remember(host.host_id, host.last_seen_ms, digest);
-    }
+    let (hosts, states) = state.store.read(|sql| Ok((hosts::list(sql)?, host_state::stored(sql)?))).await?;
+    hosts.iter().for_each(|host| state.live.remember_seen(host.host_id, host.last_seen_ms));
+    states.into_iter().for_each(|(host_id, report_id, digest)| state.live.stored(host_id, report_id, digest));
     state.reload_all().await?;
     Ok(state)
 }
@@ -229,6 +239,8 @@ where
 }
 
 async fn check(state: AppState) -> Result<(), StoreError> {
+    // The poke of a command line may have got lost; a key that was taken away must not outlive this.
+    state.keys.forget();
     state.reload_all().await?;
     staleness::check(&state).await
 }
@@ -236,13 +248,7 @@ async fn check(state: AppState) -> Result<(), StoreError> {
 async fn tidy(state: AppState) -> Result<(), StoreError> {
     flush(&state).await?;
     let before_ms = now_ms() - i64::from(state.config.keep_reports_days) * DAY_MS;
-    state
-        .store
-        .write(move |sql| {
-            host_reports::prune(sql, before_ms)?;
-            host_metrics::prune(sql, before_ms)
-        })
-        .await?;
+    state.store.write(move |sql| host_reports::prune(sql, before_ms)).await?;
     Ok(())
 }
 
@@ -258,7 +264,7 @@ async fn flush(state: &AppState) -> Result<(), StoreError> {
             for host in &unwritten {
                 hosts::set_last_seen(sql, host.host_id, host.last_seen_ms)?;
                 if let Some(sample) = &host.sample {
-                    host_metrics::insert(sql, host.host_id, sample)?;
+                    host_metrics::put(sql, host.host_id, sample)?;
                 }
             }
             Ok(())

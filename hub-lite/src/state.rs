@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use felhom_shared::id::HostId;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::auth::Keys;
+use crate::checks::staleness::{self, Liveness};
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::live::{Intent, Live};
-use crate::store::hosts::{self, Host};
+use crate::store::hosts::{self, Host, Overview};
 use crate::store::{Store, StoreError};
 
 /// Handed to every handler. Cheap to clone.
@@ -44,6 +47,24 @@ impl AppState {
             }
         }
         Ok(())
+    }
+
+    /// All hosts by name, with what is only in memory put in: for the pages.
+    pub async fn overview(&self) -> Result<Vec<(Overview, Liveness)>, StoreError> {
+        let mut rows = Vec::new();
+        for mut row in self.store.read(hosts::overview).await? {
+            row.host.last_seen_ms = self.live.last_seen_ms(row.host.host_id);
+            let liveness = self.liveness(row.host.host_id);
+            rows.push((row, liveness));
+        }
+        Ok(rows)
+    }
+
+    /// Whether a host is heard, as this process knows it.
+    #[must_use]
+    pub fn liveness(&self, host_id: HostId) -> Liveness {
+        let silence = self.live.silence(host_id, Instant::now(), now_ms());
+        staleness::liveness(silence.map(|silence| silence.lasts), &self.config)
     }
 
     /// Rings the bell of the pages. Nobody listening is no failure.

@@ -1,3 +1,4 @@
-//! What the hub notices by itself. Each check decides in a pure function and tells transitions only.
+//! What the hub notices by itself.
 
+pub mod conflict;
 pub mod staleness;

@@ -1,23 +1,25 @@
 //! Silence is news: `node_stale`, `node_down`, `node_recovered`.
 //!
-//! A host is judged by when this hub last heard it, by the hub's own clock. What was told is stored with the event
-//! that told it, so a restart tells nothing twice. A host that was never heard is not an outage.
+//! Silence is measured on the clock that only goes forward, so a clock that was set, or a hub that slept, makes no
+//! outage. A hub that has just started first listens for a while: it was the silent one. What was told is stored
+//! with the event that told it, so a restart tells nothing twice. A host that was never heard is not an outage.
 
 use std::time::Duration;
 
-use felhom_shared::event::{Event, Severity};
-use felhom_shared::id::{EventId, HostId, OutboxId};
-use jiff::Timestamp;
+use felhom_shared::event::Severity;
+use felhom_shared::id::HostId;
 use serde::Serialize;
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use crate::clock::now_ms;
+use crate::config::Config;
+use crate::live::Silence;
 use crate::state::AppState;
 use crate::store::hosts::{self, Host};
 use crate::store::{StoreError, events};
 
-/// The hub's own outbox: its events stand beside the box's under another id.
-pub const HUB_OUTBOX: OutboxId = OutboxId(Uuid::nil());
+/// How long a hub that has just started listens before it calls silence an outage.
+const LISTEN_FIRST: Duration = Duration::from_secs(600);
 
 /// Whether a host is heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,26 +48,27 @@ impl Liveness {
     }
 }
 
-/// Judges a host. A time in the future, as after the hub's clock was set back, counts as just now.
+/// Judges a host by how long it has been silent; `None` if it was never heard.
 #[must_use]
-pub fn liveness(
-    last_seen_ms: Option<i64>,
-    now_ms: i64,
-    stale_after: Duration,
-    down_after: Duration,
-) -> Liveness {
-    let Some(last_seen_ms) = last_seen_ms else { return Liveness::Never };
-    let silent = Duration::from_millis(u64::try_from(now_ms - last_seen_ms).unwrap_or(0));
-    if silent >= down_after {
-        Liveness::Down
-    } else if silent >= stale_after {
-        Liveness::Stale
-    } else {
-        Liveness::Ok
+pub fn liveness(silent_for: Option<Duration>, config: &Config) -> Liveness {
+    match silent_for {
+        None => Liveness::Never,
+        Some(silent) if silent >= config.down_after() => Liveness::Down,
+        Some(silent) if silent >= config.stale_after() => Liveness::Stale,
+        Some(_) => Liveness::Ok,
     }
 }
 
-/// What is to be told when a host that was last told to be `told` is found to be `now`.
+/// Judges a host by the time that stands in the store, for who has no running hub to ask. A time in the future
+/// counts as just now.
+#[must_use]
+pub fn liveness_at(last_seen_ms: Option<i64>, now_ms: i64, config: &Config) -> Liveness {
+    let silent = last_seen_ms
+        .map(|seen| Duration::from_millis(u64::try_from(now_ms.saturating_sub(seen)).unwrap_or(0)));
+    liveness(silent, config)
+}
+
+/// What is to be told, given what was told last: transitions only.
 #[must_use]
 pub fn transition(told: Option<&str>, now: Liveness) -> Option<(&'static str, Severity)> {
     let was_out = matches!(told, Some("stale" | "down"));
@@ -77,77 +80,94 @@ pub fn transition(told: Option<&str>, now: Liveness) -> Option<(&'static str, Se
     }
 }
 
-/// Looks at every host and tells what has changed.
+struct Telling {
+    host_id: HostId,
+    now: Liveness,
+    kind: &'static str,
+    severity: Severity,
+    text: String,
+}
+
+/// Looks at every host and tells what has changed, all in one commit.
 pub async fn check(state: &AppState) -> Result<(), StoreError> {
-    let now_ms = now_ms();
-    for host in state.store.read(hosts::list).await? {
-        let last_seen_ms = state.live.last_seen_ms(host.host_id);
-        let now = liveness(last_seen_ms, now_ms, state.config.stale_after(), state.config.down_after());
-        if let Some((kind, severity)) = transition(host.told_liveness.as_deref(), now) {
-            tell(state, &host, now, (kind, severity, text(&host, now, last_seen_ms, now_ms))).await?;
-        }
+    let (now, now_ms) = (Instant::now(), now_ms());
+    let hosts = state.store.read(hosts::list).await?;
+    let tellings: Vec<Telling> = hosts
+        .iter()
+        .filter_map(|host| {
+            let silence = state.live.silence(host.host_id, now, now_ms);
+            telling(host, silence, state.live.listening_for(now), &state.config)
+        })
+        .collect();
+    if tellings.is_empty() {
+        return Ok(());
     }
+    let told: Vec<HostId> = tellings.iter().map(|telling| telling.host_id).collect();
+    for telling in &tellings {
+        tracing::warn!(host.id = %telling.host_id, "{}: {}", telling.kind, telling.text);
+    }
+    state
+        .store
+        .write(move |sql| {
+            for telling in &tellings {
+                events::tell(sql, telling.host_id, telling.kind, telling.severity, &telling.text)?;
+                hosts::set_told_liveness(sql, telling.host_id, telling.now.word())?;
+            }
+            Ok(())
+        })
+        .await?;
+    told.into_iter().for_each(|host_id| state.changed(host_id));
     Ok(())
 }
 
-fn text(host: &Host, now: Liveness, last_seen_ms: Option<i64>, now_ms: i64) -> String {
-    let minutes = (now_ms - last_seen_ms.unwrap_or(now_ms)) / 60_000;
-    match now {
+/// Pure: what there is to tell of one host.
+fn telling(
+    host: &Host,
+    silence: Option<Silence>,
+    listening_for: Duration,
+    config: &Config,
+) -> Option<Telling> {
+    let unheard_since_start = silence.is_none_or(|silence| !silence.heard_since_start);
+    if unheard_since_start && listening_for < LISTEN_FIRST.min(config.stale_after()) {
+        return None;
+    }
+    let silent_for = silence.map(|silence| silence.lasts);
+    let now = liveness(silent_for, config);
+    let (kind, severity) = transition(host.told_liveness.as_deref(), now)?;
+    let minutes = silent_for.unwrap_or_default().as_secs() / 60;
+    let text = match now {
         Liveness::Never | Liveness::Ok => format!("{} reports again", host.name),
         Liveness::Stale => format!("{} has not reported for {minutes} min", host.name),
         Liveness::Down => {
             format!("{} has not reported for {minutes} min: power, network or agent are out", host.name)
         }
-    }
-}
-
-async fn tell(
-    state: &AppState,
-    host: &Host,
-    now: Liveness,
-    (kind, severity, text): (&'static str, Severity, String),
-) -> Result<(), StoreError> {
-    let host_id = host.host_id;
-    tracing::warn!(host.id = %host_id, "{kind}: {text}");
-    state
-        .store
-        .write(move |sql| {
-            let seq = events::newest_seq(sql, host_id, HUB_OUTBOX)? + 1;
-            let at = Timestamp::now();
-            let event_id = EventId(Uuid::new_v4());
-            let event = Event { seq, event_id, at, kind: kind.to_owned(), severity, guest_id: None, text };
-            events::append(sql, host_id, HUB_OUTBOX, &[event], at.as_millisecond())?;
-            hosts::set_told_liveness(sql, host_id, now.word())
-        })
-        .await?;
-    ring(state, host_id);
-    Ok(())
-}
-
-fn ring(state: &AppState, host_id: HostId) {
-    state.changed(host_id);
+    };
+    Some(Telling { host_id: host.host_id, now, kind, severity, text })
 }
 
 #[cfg(test)]
 mod tests {
+    use felhom_shared::id::HostId;
+    use uuid::Uuid;
+
     use super::*;
 
-    const STALE: Duration = Duration::from_secs(1800);
-    const DOWN: Duration = Duration::from_secs(3600);
-
-    fn after(minutes: i64) -> Liveness {
-        liveness(Some(0), minutes * 60_000, STALE, DOWN)
-    }
+    const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
     fn stale_after_thirty_minutes_and_down_after_sixty() {
+        let after = |minutes: u32| liveness(Some(MINUTE * minutes), &Config::default());
         assert_eq!(after(0), Liveness::Ok);
         assert_eq!(after(29), Liveness::Ok);
         assert_eq!(after(30), Liveness::Stale);
         assert_eq!(after(59), Liveness::Stale);
         assert_eq!(after(60), Liveness::Down);
-        assert_eq!(liveness(None, 1 << 40, STALE, DOWN), Liveness::Never);
-        assert_eq!(liveness(Some(60_000), 0, STALE, DOWN), Liveness::Ok, "the clock was set back");
+        assert_eq!(liveness(None, &Config::default()), Liveness::Never);
+        assert_eq!(
+            liveness_at(Some(i64::MAX), 0, &Config::default()),
+            Liveness::Ok,
+            "the clock was set back"
+        );
     }
 
     #[test]
@@ -163,5 +183,31 @@ mod tests {
         assert_eq!(kind(Some("down"), Liveness::Ok), Some("node_recovered"));
         assert_eq!(kind(Some("ok"), Liveness::Ok), None);
         assert_eq!(kind(None, Liveness::Down), Some("node_down"), "a hub that slept finds it down");
+    }
+
+    #[test]
+    fn a_hub_that_has_just_started_listens_first() {
+        let host = Host {
+            host_id: HostId(Uuid::nil()),
+            name: "box".to_owned(),
+            customer: None,
+            paused: false,
+            created_at_ms: 0,
+            desired: None,
+            desired_digest: None,
+            received: None,
+            received_digest: None,
+            reached: None,
+            last_seen_ms: Some(0),
+            told_liveness: Some("ok".to_owned()),
+            told_conflict: false,
+        };
+        let kind = |heard_since_start, listening_for| {
+            let silence = Some(Silence { lasts: MINUTE * 500, heard_since_start });
+            telling(&host, silence, listening_for, &Config::default()).map(|telling| telling.kind)
+        };
+        assert_eq!(kind(false, MINUTE), None, "it was the hub that was away");
+        assert_eq!(kind(false, MINUTE * 10), Some("node_down"));
+        assert_eq!(kind(true, MINUTE), Some("node_down"));
     }
 }

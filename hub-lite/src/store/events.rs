@@ -1,8 +1,11 @@
 //! Events, exactly once: (host, outbox, seq) is unique, and an outbox grows without gaps.
 
-use felhom_shared::event::Event;
-use felhom_shared::id::{HostId, OutboxId};
+use felhom_shared::event::{Event, Severity};
+use felhom_shared::id::{EventId, HostId, OutboxId};
+use felhom_shared::limits::cut_text;
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::StoreError;
 
@@ -16,6 +19,9 @@ CREATE TABLE events (
     PRIMARY KEY (host_id, outbox_id, seq)
 );
 CREATE INDEX events_recent ON events (host_id, received_at_ms);";
+
+/// The hub's own outbox: its events stand beside the box's under another id.
+pub const HUB_OUTBOX: OutboxId = OutboxId(Uuid::nil());
 
 /// An event as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +63,8 @@ pub fn append(
     let mut statement = sql.prepare_cached(
         "INSERT INTO events (host_id, outbox_id, seq, received_at_ms, event) VALUES ($1, $2, $3, $4, $5)",
     )?;
-    for event in events.iter().skip_while(|event| event.seq <= newest).collect::<Vec<_>>() {
+    let held = newest;
+    for event in events.iter().filter(|event| event.seq > held) {
         if newest != 0 && event.seq != newest + 1 {
             return Ok(Appended::Gap(newest));
         }
@@ -72,6 +79,22 @@ pub fn append(
         newest = event.seq;
     }
     Ok(Appended::UpTo(newest))
+}
+
+/// Appends an event of the hub's own about a host.
+pub fn tell(
+    sql: &Connection,
+    host_id: HostId,
+    kind: &str,
+    severity: Severity,
+    text: &str,
+) -> Result<(), StoreError> {
+    let seq = newest_seq(sql, host_id, HUB_OUTBOX)? + 1;
+    let (at, event_id) = (Timestamp::now(), EventId(Uuid::new_v4()));
+    let event =
+        Event { seq, event_id, at, kind: kind.to_owned(), severity, guest_id: None, text: cut_text(text) };
+    append(sql, host_id, HUB_OUTBOX, &[event], at.as_millisecond())?;
+    Ok(())
 }
 
 /// The newest events of a host, newest first.

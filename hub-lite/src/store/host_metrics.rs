@@ -1,4 +1,6 @@
-//! Numbers over time, for the charts: a few per hour, written down in batches, pruned by age.
+//! Numbers over time, for the charts: a ring of a week per host, written down in batches.
+//!
+//! A ring needs no pruning and cannot grow: a sample takes the place of the one a week before it.
 
 use felhom_shared::id::HostId;
 use felhom_shared::report::Metrics;
@@ -9,10 +11,16 @@ use super::StoreError;
 pub(super) const SCHEMA: &str = "
 CREATE TABLE host_metrics (
     host_id TEXT NOT NULL,
+    slot BIGINT NOT NULL,
     at_ms BIGINT NOT NULL,
     metrics TEXT NOT NULL,
-    PRIMARY KEY (host_id, at_ms)
+    PRIMARY KEY (host_id, slot)
 );";
+
+/// How far apart two samples are kept; of nearer ones the newer stays.
+const SLOT_MS: i64 = 10 * 60 * 1000;
+/// A week.
+const SLOTS: i64 = 7 * 24 * 6;
 
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,13 +31,15 @@ pub struct Sample {
     pub metrics: Metrics,
 }
 
-/// Stores a sample; a second one of the same millisecond is dropped.
-pub fn insert(sql: &Connection, host_id: HostId, sample: &Sample) -> Result<(), StoreError> {
+/// Stores a sample in its place of the ring.
+pub fn put(sql: &Connection, host_id: HostId, sample: &Sample) -> Result<(), StoreError> {
     let text = serde_json::to_string(&sample.metrics).expect("metrics are plain numbers under string keys");
+    let slot = sample.at_ms.div_euclid(SLOT_MS).rem_euclid(SLOTS);
     let mut statement = sql.prepare_cached(
-        "INSERT INTO host_metrics (host_id, at_ms, metrics) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "INSERT INTO host_metrics (host_id, slot, at_ms, metrics) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (host_id, slot) DO UPDATE SET at_ms = $3, metrics = $4",
     )?;
-    statement.execute(params![host_id.to_string(), sample.at_ms, text])?;
+    statement.execute(params![host_id.to_string(), slot, sample.at_ms, text])?;
     Ok(())
 }
 
@@ -48,9 +58,4 @@ pub fn series(sql: &Connection, host_id: HostId, since_ms: i64) -> Result<Vec<Sa
         Ok(Sample { at_ms, metrics })
     })
     .collect()
-}
-
-/// Forgets samples older than `before_ms`.
-pub fn prune(sql: &Connection, before_ms: i64) -> Result<usize, StoreError> {
-    Ok(sql.execute("DELETE FROM host_metrics WHERE at_ms < $1", [before_ms])?)
 }

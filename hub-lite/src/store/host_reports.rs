@@ -1,10 +1,11 @@
 //! Reports that said something new, as they were sent. Pruned by age, except each host's latest.
 
-use std::io::Read;
+use std::cell::RefCell;
 
 use felhom_shared::id::HostId;
 use felhom_shared::limits::REPORT_BYTES_MAX;
 use rusqlite::{Connection, Row, params};
+use zstd::bulk::Decompressor;
 
 use super::StoreError;
 
@@ -16,7 +17,11 @@ CREATE TABLE host_reports (
     encoding TEXT NOT NULL,
     body BLOB NOT NULL
 );
-CREATE INDEX host_reports_host ON host_reports (host_id, report_id);";
+CREATE INDEX host_reports_host ON host_reports (host_id, report_id);
+CREATE INDEX host_reports_age ON host_reports (received_at_ms);";
+
+/// Most reports forgotten in one go, so that a hub that was off for long does not hold up its writers.
+const PRUNED_AT_ONCE: u32 = 5_000;
 
 /// A body as it travelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,26 +32,30 @@ pub struct Body {
     pub zstd: bool,
 }
 
+thread_local! {
+    /// Making a context costs more than unpacking a report with it.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 impl Body {
     pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         Ok(Self { bytes: row.get(at)?, zstd: row.get::<_, String>(at + 1)? == "zstd" })
     }
 
-    /// The JSON text, bounded: a body that unpacks to more than a report may have is damaged.
+    /// The JSON text. Unpacked in one pass into a buffer of at most [`REPORT_BYTES_MAX`]: a body that promises or
+    /// yields more fails, and the window that its frame asks for is never allocated.
     pub fn plain(&self) -> Result<Vec<u8>, StoreError> {
         if !self.zstd {
             return Ok(self.bytes.clone());
         }
-        let damaged = |text: String| StoreError::Damaged { what: "report body", text };
-        let decoder =
-            zstd::stream::read::Decoder::new(&self.bytes[..]).map_err(|error| damaged(error.to_string()))?;
-        let mut plain = Vec::new();
-        let most = REPORT_BYTES_MAX as u64 + 1;
-        decoder.take(most).read_to_end(&mut plain).map_err(|error| damaged(error.to_string()))?;
-        if plain.len() > REPORT_BYTES_MAX {
-            return Err(damaged(format!("more than {REPORT_BYTES_MAX} bytes unpacked")));
-        }
-        Ok(plain)
+        let damaged = |error: std::io::Error| StoreError::Damaged { what: "body", text: error.to_string() };
+        DECOMPRESSOR.with_borrow_mut(|context| {
+            let context = match context {
+                Some(context) => context,
+                None => context.insert(Decompressor::new().map_err(damaged)?),
+            };
+            context.decompress(&self.bytes, REPORT_BYTES_MAX).map_err(damaged)
+        })
     }
 }
 
@@ -61,7 +70,7 @@ pub struct StoredReport {
     pub body: Body,
 }
 
-/// Stores a report and returns its number.
+/// Stores a report and returns its number, which is higher than that of every report before.
 pub(super) fn insert(sql: &Connection, host_id: HostId, body: &Body, now_ms: i64) -> Result<i64, StoreError> {
     let encoding = if body.zstd { "zstd" } else { "json" };
     let mut statement = sql.prepare_cached(
@@ -82,11 +91,12 @@ pub fn recent(sql: &Connection, host_id: HostId, most: u32) -> Result<Vec<Stored
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Forgets reports older than `before_ms` that are not a host's latest.
+/// Forgets reports older than `before_ms` that are not a host's latest. Returns how many.
 pub fn prune(sql: &Connection, before_ms: i64) -> Result<usize, StoreError> {
     Ok(sql.execute(
-        "DELETE FROM host_reports WHERE received_at_ms < $1
-         AND report_id NOT IN (SELECT report_id FROM host_state)",
-        [before_ms],
+        "DELETE FROM host_reports WHERE report_id IN (
+            SELECT report_id FROM host_reports WHERE received_at_ms < $1
+            AND report_id NOT IN (SELECT report_id FROM host_state) LIMIT $2)",
+        params![before_ms, PRUNED_AT_ONCE],
     )?)
 }

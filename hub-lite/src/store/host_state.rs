@@ -1,8 +1,11 @@
-//! Which report holds each host's latest state. A mirror: shown, never taken for intent.
+//! Which report holds each host's latest state, and its short form. A mirror: shown, never taken for intent.
+
+use std::collections::BTreeMap;
 
 use felhom_shared::id::HostId;
-use felhom_shared::report::{HostReport, HostState};
+use felhom_shared::report::{DocumentRefusal, GenerationState, HostReport, HostState, NodeState, Outcome};
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
 use super::host_reports::{self, Body};
 use super::{StoreError, hosts};
@@ -12,7 +15,8 @@ CREATE TABLE host_state (
     host_id TEXT PRIMARY KEY REFERENCES hosts (host_id),
     digest BLOB NOT NULL,
     report_id BIGINT NOT NULL,
-    changed_at_ms BIGINT NOT NULL
+    changed_at_ms BIGINT NOT NULL,
+    summary TEXT            -- NULL where this hub is too old to read the state
 );";
 
 /// A report that says something new.
@@ -25,9 +29,50 @@ pub struct Changed {
     /// The report as it was sent.
     pub body: Body,
     /// How far the box has come, for the host's row.
-    pub generation: felhom_shared::report::GenerationState,
+    pub generation: GenerationState,
+    /// Its short form; `None` where it could not be read in whole.
+    pub summary: Option<Summary>,
     /// When it came.
     pub now_ms: i64,
+}
+
+/// A state in a few words, for lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The agent's version.
+    pub agent_version: String,
+    /// Why the node could not be read, if it could not.
+    pub node_unreadable: Option<String>,
+    /// How many guests stand where.
+    pub outcomes: BTreeMap<Outcome, u32>,
+    /// Guests on the node that are not ours.
+    pub unmanaged: u32,
+    /// Journal entries without an outcome.
+    pub journal_open: u64,
+    /// The document that the box did not accept.
+    pub refused: Option<DocumentRefusal>,
+}
+
+impl Summary {
+    /// The short form of a state.
+    #[must_use]
+    pub fn of(state: &HostState) -> Self {
+        let mut outcomes = BTreeMap::new();
+        for guest in &state.guests {
+            *outcomes.entry(guest.outcome).or_insert(0) += 1;
+        }
+        Self {
+            agent_version: state.agent_version.clone(),
+            node_unreadable: match &state.node {
+                NodeState::Present { .. } => None,
+                NodeState::Unreadable { text, .. } => Some(text.clone()),
+            },
+            outcomes,
+            unmanaged: u32::try_from(state.unmanaged.len()).unwrap_or(u32::MAX),
+            journal_open: state.journal_open,
+            refused: state.generation.refused.clone(),
+        }
+    }
 }
 
 /// The latest state of a host.
@@ -39,18 +84,30 @@ pub struct Latest {
     pub changed_at_ms: i64,
 }
 
-/// Stores a changed report and makes it the host's latest.
-pub fn put(sql: &Connection, changed: &Changed) -> Result<(), StoreError> {
+/// Stores a changed report, makes it the host's latest, and returns its number.
+pub fn put(sql: &Connection, changed: &Changed) -> Result<i64, StoreError> {
     let report_id = host_reports::insert(sql, changed.host_id, &changed.body, changed.now_ms)?;
+    let summary = changed
+        .summary
+        .as_ref()
+        .map(|summary| serde_json::to_string(summary).expect("a summary is plain data with string keys"));
     let mut statement = sql.prepare_cached(
-        "INSERT INTO host_state (host_id, digest, report_id, changed_at_ms) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (host_id) DO UPDATE SET digest = $2, report_id = $3, changed_at_ms = $4",
+        "INSERT INTO host_state (host_id, digest, report_id, changed_at_ms, summary) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (host_id) DO UPDATE SET digest = $2, report_id = $3, changed_at_ms = $4, summary = $5",
     )?;
-    statement.execute(params![changed.host_id.to_string(), changed.digest, report_id, changed.now_ms])?;
-    hosts::set_reported(sql, changed.host_id, &changed.generation, changed.now_ms)
+    statement.execute(params![
+        changed.host_id.to_string(),
+        changed.digest,
+        report_id,
+        changed.now_ms,
+        summary
+    ])?;
+    hosts::set_reported(sql, changed.host_id, &changed.generation, changed.now_ms)?;
+    Ok(report_id)
 }
 
-/// The latest state of a host, if it has reported.
+/// The latest state of a host, if it has reported. A state of an agent newer than this hub can be unreadable:
+/// that is an error to show, not a host without guests.
 pub fn latest(sql: &Connection, host_id: HostId) -> Result<Option<Latest>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT r.body, r.encoding, s.changed_at_ms FROM host_state s
@@ -64,16 +121,18 @@ pub fn latest(sql: &Connection, host_id: HostId) -> Result<Option<Latest>, Store
     Ok(Some(Latest { state: report.state, changed_at_ms }))
 }
 
-/// The digest of every host's latest state, for a hub that starts.
-pub fn digests(sql: &Connection) -> Result<Vec<(HostId, [u8; 32])>, StoreError> {
-    let mut statement = sql.prepare("SELECT host_id, digest FROM host_state")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, [u8; 32]>(1)?)))?;
+/// The digest and number of every host's latest state, for a hub that starts.
+pub fn stored(sql: &Connection) -> Result<Vec<(HostId, i64, [u8; 32])>, StoreError> {
+    let mut statement = sql.prepare("SELECT host_id, report_id, digest FROM host_state")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 32]>(2)?))
+    })?;
     rows.map(|row| {
-        let (id, digest) = row?;
+        let (id, report_id, digest) = row?;
         let host_id = id
             .parse()
             .map_err(|error: uuid::Error| StoreError::Damaged { what: "host id", text: error.to_string() })?;
-        Ok((host_id, digest))
+        Ok((host_id, report_id, digest))
     })
     .collect()
 }

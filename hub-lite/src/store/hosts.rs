@@ -1,10 +1,13 @@
 //! Hosts: what the operator says of them, and the little that is known of them between reports.
 
+use std::collections::HashMap;
+
 use felhom_shared::id::{Generation, HostId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::StoreError;
+use super::host_state::Summary;
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE hosts (
@@ -19,7 +22,8 @@ CREATE TABLE hosts (
     received_digest TEXT,               -- box-reported
     reached_generation BIGINT,          -- box-reported
     last_seen_ms BIGINT,                -- observed by the hub
-    told_liveness TEXT                  -- the hub's own: what was last told of it
+    told_liveness TEXT,                 -- the hub's own: what was last told of it
+    told_conflict BIGINT NOT NULL DEFAULT 0   -- the hub's own: whether a conflict was told
 );";
 
 /// One host.
@@ -50,6 +54,9 @@ pub struct Host {
     /// What was last told of its liveness.
     #[serde(skip)]
     pub told_liveness: Option<String>,
+    /// Whether a conflict was told and is not over.
+    #[serde(skip)]
+    pub told_conflict: bool,
 }
 
 impl Host {
@@ -61,14 +68,30 @@ impl Host {
             (_, None) => false,
             (None, Some(_)) => true,
             (Some(desired), Some(received)) => {
-                received > desired || (received == desired && self.received_digest != self.desired_digest)
+                received > desired || (received == desired && self.received_other_bytes())
             }
         }
     }
+
+    /// A box that does not say what it received is not accused of anything.
+    fn received_other_bytes(&self) -> bool {
+        self.received_digest.is_some() && self.received_digest != self.desired_digest
+    }
+}
+
+/// A host with the short form of its latest state, for lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// The host.
+    pub host: Host,
+    /// Its latest state in short; `None` before the first report, and where this hub cannot read it.
+    pub summary: Option<Summary>,
+    /// Since when its state is what it is, milliseconds.
+    pub changed_at_ms: Option<i64>,
 }
 
 const COLUMNS: &str = "host_id, name, customer, paused, created_at_ms, desired_generation, desired_digest, \
-                       received_generation, received_digest, reached_generation, last_seen_ms, told_liveness";
+                       received_generation, received_digest, reached_generation, last_seen_ms, told_liveness, told_conflict";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Host> {
     let id: String = row.get(0)?;
@@ -89,6 +112,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Host> {
         reached: generation(9)?,
         last_seen_ms: row.get(10)?,
         told_liveness: row.get(11)?,
+        told_conflict: row.get::<_, i64>(12)? != 0,
     })
 }
 
@@ -112,6 +136,23 @@ pub fn list(sql: &Connection) -> Result<Vec<Host>, StoreError> {
     let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts ORDER BY name"))?;
     let hosts = statement.query_map([], read)?.collect::<Result<_, _>>()?;
     Ok(hosts)
+}
+
+/// All hosts by name, each with the short form of its latest state.
+pub fn overview(sql: &Connection) -> Result<Vec<Overview>, StoreError> {
+    let mut statement = sql.prepare_cached("SELECT host_id, summary, changed_at_ms FROM host_state")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?))))?;
+    let states: HashMap<String, (Option<String>, i64)> = rows.collect::<Result<_, _>>()?;
+    let overview = list(sql)?.into_iter().map(|host| {
+        let state = states.get(&host.host_id.to_string());
+        let text = state.and_then(|(text, _)| text.as_deref());
+        let summary = text
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| StoreError::Damaged { what: "summary", text: error.to_string() })?;
+        Ok(Overview { host, summary, changed_at_ms: state.map(|(_, at_ms)| *at_ms) })
+    });
+    overview.collect()
 }
 
 /// One host by id.
@@ -186,6 +227,15 @@ pub fn set_told_liveness(sql: &Connection, host_id: HostId, word: &str) -> Resul
     sql.execute(
         "UPDATE hosts SET told_liveness = $1 WHERE host_id = $2",
         params![word, host_id.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Writes down whether a conflict was told.
+pub fn set_told_conflict(sql: &Connection, host_id: HostId, told: bool) -> Result<(), StoreError> {
+    sql.execute(
+        "UPDATE hosts SET told_conflict = $1 WHERE host_id = $2",
+        params![i64::from(told), host_id.to_string()],
     )?;
     Ok(())
 }

@@ -157,7 +157,8 @@ mod tests {
             let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
             for statement in text.split('"').skip(1).step_by(2).filter(|text| text.contains("$1")) {
                 statements += 1;
-                let digits = statement.split('$').skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10));
+                let digits =
+                    statement.split('$').skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10));
                 let newest = digits.fold(0, |newest, digit| {
                     assert!(digit <= newest + 1, "${digit} comes too early in {statement:?}");
                     newest.max(digit)

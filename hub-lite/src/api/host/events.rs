@@ -2,28 +2,25 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use bytes::Bytes;
+use axum::http::StatusCode;
 use felhom_shared::limits::{EVENTS_PER_POST_MAX, TEXT_BYTES_MAX};
 use felhom_shared::wire::{EventsAck, EventsPost};
 
-use super::body;
+use super::body::Sent;
 use crate::auth::HostAuth;
 use crate::clock::now_ms;
 use crate::error::ApiFailure;
 use crate::state::AppState;
-use crate::store::events::{self, Appended};
+use crate::store::events::{self, Appended, HUB_OUTBOX};
 
 pub(crate) async fn events(
     State(state): State<AppState>,
     HostAuth(host_id): HostAuth,
-    headers: HeaderMap,
-    bytes: Bytes,
+    sent: Sent,
 ) -> Result<Json<EventsAck>, ApiFailure> {
-    let (_, plain) = body::open(&headers, bytes)?;
-    let post: EventsPost =
-        serde_json::from_slice(&plain).map_err(|error| malformed(format!("it cannot be read: {error}")))?;
-    check(&post).map_err(|text| malformed(text.to_owned()))?;
+    let post: EventsPost = serde_json::from_slice(&sent.plain)
+        .map_err(|error| malformed(&format!("it cannot be read: {error}")))?;
+    check(&post).map_err(malformed)?;
     let now_ms = now_ms();
     let appended = state
         .store
@@ -40,6 +37,9 @@ pub(crate) async fn events(
 }
 
 fn check(post: &EventsPost) -> Result<(), &'static str> {
+    if post.outbox_id == HUB_OUTBOX {
+        return Err("the outbox's id is the hub's own");
+    }
     if post.events.len() > EVENTS_PER_POST_MAX {
         return Err("it carries more events than one post may");
     }
@@ -55,6 +55,6 @@ fn check(post: &EventsPost) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn malformed(text: String) -> ApiFailure {
-    ApiFailure::new(StatusCode::BAD_REQUEST, "events_malformed", text)
+fn malformed(text: &str) -> ApiFailure {
+    ApiFailure::new(StatusCode::BAD_REQUEST, "events_malformed", format!("the events: {text}"))
 }

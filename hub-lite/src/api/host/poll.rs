@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -22,8 +23,10 @@ use crate::store::{StoreError, desired_history};
 pub(crate) async fn poll(
     State(state): State<AppState>,
     HostAuth(host_id): HostAuth,
-    Query(query): Query<PollQuery>,
+    query: Result<Query<PollQuery>, QueryRejection>,
 ) -> Result<Response, ApiFailure> {
+    let Query(query) = query
+        .map_err(|refused| ApiFailure::new(StatusCode::BAD_REQUEST, "poll_malformed", refused.body_text()))?;
     let deadline = Instant::now() + Duration::from_secs(query.wait.min(POLL_WAIT_S_MAX));
     let news = state.live.news(host_id);
     loop {
@@ -33,7 +36,7 @@ pub(crate) async fn poll(
         if let Some(answer) = look(&state, host_id, &query).await? {
             return Ok(Json(answer).into_response());
         }
-        if tokio::time::timeout_at(deadline, woken).await.is_err() {
+        if state.live.is_stopping() || tokio::time::timeout_at(deadline, woken).await.is_err() {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }

@@ -1,35 +1,45 @@
 //! `POST host/report`: what a box says of itself.
 //!
 //! A state that is byte for byte the last one is noted in memory and written nowhere. Anything else is stored as
-//! it was sent and answered after the commit.
+//! it was sent and answered after the commit. Only what the hub acts on must be readable: a state with words that
+//! this hub does not know is kept, and shown as unreadable rather than refused.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use bytes::Bytes;
+use axum::http::StatusCode;
 use felhom_shared::id::HostId;
-use felhom_shared::report::{GenerationState, Metrics};
+use felhom_shared::report::{GenerationState, HostState, Metrics};
 use felhom_shared::wire::ControlEnvelope;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::body;
+use super::body::Sent;
 use crate::auth::HostAuth;
+use crate::checks::conflict;
 use crate::clock::now_ms;
 use crate::error::ApiFailure;
 use crate::state::AppState;
-use crate::store::host_state::{self, Changed};
+use crate::store::host_reports::Body;
+use crate::store::host_state::{self, Changed, Summary};
+
+/// Beyond this a generation does not fit the store's numbers; no honest box is near it.
+const GENERATION_MAX: u64 = 1 << 62;
 
 /// As much of a report as every report is read for.
 #[derive(Deserialize)]
 struct Envelope<'a> {
+    #[serde(rename = "version")]
+    _version: u32,
+    #[serde(rename = "sent_at")]
+    _sent_at: Timestamp,
     metrics: Metrics,
     #[serde(borrow)]
     state: &'a RawValue,
 }
 
-/// As much of a state as the host's row needs.
+/// As much of a state as the hub acts on.
 #[derive(Deserialize)]
 struct Head {
     host_id: HostId,
@@ -39,24 +49,14 @@ struct Head {
 pub(crate) async fn report(
     State(state): State<AppState>,
     HostAuth(host_id): HostAuth,
-    headers: HeaderMap,
-    bytes: Bytes,
+    sent: Sent,
 ) -> Result<Json<ControlEnvelope>, ApiFailure> {
-    let (sent, plain) = body::open(&headers, bytes)?;
-    let envelope: Envelope<'_> = serde_json::from_slice(&plain).map_err(|error| malformed(&error))?;
-    let digest: [u8; 32] = Sha256::digest(envelope.state.get().as_bytes()).into();
     let now_ms = now_ms();
+    let envelope: Envelope<'_> = serde_json::from_slice(&sent.plain).map_err(|error| malformed(&error))?;
+    let digest: [u8; 32] = Sha256::digest(envelope.state.get().as_bytes()).into();
     if !state.live.is_stored(host_id, &digest) {
-        let head: Head = serde_json::from_str(envelope.state.get()).map_err(|error| malformed(&error))?;
-        if head.host_id != host_id {
-            return Err(ApiFailure::not_found());
-        }
-        // The whole of it must be readable, or the page would show nothing later.
-        serde_json::from_str::<felhom_shared::report::HostState>(envelope.state.get())
-            .map_err(|error| malformed(&error))?;
-        let changed = Changed { host_id, digest, body: sent, generation: head.generation, now_ms };
-        state.store.write(move |sql| host_state::put(sql, &changed)).await?;
-        state.live.stored(host_id, digest);
+        let changed = changed(host_id, digest, envelope.state.get(), sent.body, now_ms)?;
+        store(&state, changed).await?;
     }
     state.live.heard(host_id, envelope.metrics, now_ms);
     state.changed(host_id);
@@ -69,10 +69,50 @@ pub(crate) async fn report(
     }))
 }
 
-fn malformed(error: &serde_json::Error) -> ApiFailure {
-    ApiFailure::new(
-        StatusCode::BAD_REQUEST,
-        "report_malformed",
-        format!("the report cannot be read: {error}"),
-    )
+fn changed(
+    host_id: HostId,
+    digest: [u8; 32],
+    state: &str,
+    body: Body,
+    now_ms: i64,
+) -> Result<Changed, ApiFailure> {
+    let whole = serde_json::from_str::<HostState>(state);
+    let (head, summary) = match whole {
+        Ok(state) => {
+            let summary = Summary::of(&state);
+            (Head { host_id: state.host_id, generation: state.generation }, Some(summary))
+        }
+        Err(whole) => {
+            let head = serde_json::from_str::<Head>(state).map_err(|error| malformed(&error))?;
+            tracing::warn!(host.id = %host_id, "a state is kept but not understood: {whole}");
+            (head, None)
+        }
+    };
+    if head.host_id != host_id {
+        return Err(ApiFailure::not_found());
+    }
+    let GenerationState { received, reached, .. } = head.generation;
+    if received.max(reached).is_some_and(|generation| generation.0 > GENERATION_MAX) {
+        return Err(malformed(&"a generation is beyond 2^62"));
+    }
+    Ok(Changed { host_id, digest, body, generation: head.generation, summary, now_ms })
+}
+
+async fn store(state: &AppState, changed: Changed) -> Result<(), ApiFailure> {
+    let (host_id, digest) = (changed.host_id, changed.digest);
+    let report_id = state
+        .store
+        .write(move |sql| {
+            let report_id = host_state::put(sql, &changed)?;
+            conflict::check(sql, changed.host_id)?;
+            Ok(report_id)
+        })
+        .await?;
+    state.live.stored(host_id, report_id, digest);
+    Ok(())
+}
+
+fn malformed(reason: &dyn std::fmt::Display) -> ApiFailure {
+    let text = format!("the report cannot be read: {reason}");
+    ApiFailure::new(StatusCode::BAD_REQUEST, "report_malformed", text)
 }
