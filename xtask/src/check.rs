@@ -56,7 +56,8 @@ fn tidy() -> Result<(), Failed> {
 /// Names in the table of invariants that are said to hold now: `| `name` | … |`.
 fn invariants(architecture: &str) -> Vec<&str> {
     let rows = architecture.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect()
+    let names = rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name);
+    names.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect()
 }
 
 fn collect(folder: &Path, sources: &mut Vec<(String, String)>) -> Result<(), Failed> {
