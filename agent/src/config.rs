@@ -55,8 +55,8 @@ pub struct HubConfig {
 pub struct PveConfig {
     /// The API's address.
     pub url: String,
-    /// The certificate that pveproxy serves; read again when it is renewed.
-    pub certificate: PathBuf,
+    /// The certificate that pveproxy serves; read again when it is renewed. Without it, the one pveproxy takes.
+    pub certificate: Option<PathBuf>,
     /// The file with the API token, `user@realm!id=secret`.
     pub token_file: PathBuf,
     /// The node's name, where the API shows several.
@@ -67,10 +67,23 @@ impl Default for PveConfig {
     fn default() -> Self {
         Self {
             url: "https://127.0.0.1:8006".to_owned(),
-            certificate: "/etc/pve/local/pve-ssl.pem".into(),
+            certificate: None,
             token_file: "/etc/felhom/pve-token".into(),
             node: None,
         }
+    }
+}
+
+/// Where pveproxy looks for its certificate, in its order: one given by a person, then the cluster's own.
+const PVEPROXY_CERTIFICATES: [&str; 2] = ["/etc/pve/local/pveproxy-ssl.pem", "/etc/pve/local/pve-ssl.pem"];
+
+impl PveConfig {
+    /// The file with the certificate to expect.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        let served = || PVEPROXY_CERTIFICATES.iter().map(PathBuf::from).find(|path| path.exists());
+        let known = self.certificate.clone().or_else(served);
+        known.unwrap_or_else(|| PVEPROXY_CERTIFICATES[1].into())
     }
 }
 

@@ -52,7 +52,7 @@ impl Cli {
 }
 
 pub(super) fn pve(config: &Config) -> Result<Pve, CliError> {
-    let tls = client_config(PinSource::CertificateFile(config.pve.certificate.clone()))?;
+    let tls = client_config(PinSource::CertificateFile(config.pve.certificate()))?;
     Ok(Pve::new(&config.pve.url, &config.pve_token()?, tls, PVE_TIMEOUT)?)
 }
 
