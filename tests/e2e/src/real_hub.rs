@@ -84,7 +84,7 @@ impl LocalHub {
                 .store
                 .write(move |sql| {
                     let host = hosts::get(sql, host_id)?.expect("the host was enrolled");
-                    Ok(publish(sql, &host, bytes, &author, false).expect("a test's document is a good one"))
+                    Ok(publish(sql, &host, &bytes, &author, false).expect("a test's document is a good one"))
                 })
                 .await
                 .expect("the store works");
