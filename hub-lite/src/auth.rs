@@ -44,8 +44,14 @@ pub enum PepperError {
     },
 }
 
-/// By lookup part: whose key it is, and its HMAC.
-type Verified = HashMap<String, (HostId, [u8; 32])>;
+/// What was verified, and how often that was forgotten: an answer read before a key was replaced must not be
+/// remembered after it.
+#[derive(Default)]
+struct Verified {
+    /// By lookup part: whose key it is, and its HMAC.
+    keys: HashMap<String, (HostId, [u8; 32])>,
+    forgotten: u64,
+}
 
 /// Verification of API keys, with the verified ones remembered. Cheap to clone.
 #[derive(Clone)]
@@ -59,17 +65,13 @@ impl Keys {
     pub fn open(folder: &Path) -> Result<Self, PepperError> {
         let path = folder.join(PEPPER_FILE);
         let failed = |source| PepperError::File { path: path.clone(), source };
-        let pepper = match std::fs::read(&path) {
-            Ok(bytes) => Zeroizing::new(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let mut bytes = Zeroizing::new(vec![0; 32]);
-                getrandom::fill(&mut bytes)
-                    .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-                crate::tls::write_private(&path, &bytes).map_err(failed)?;
-                bytes
-            }
-            Err(error) => return Err(failed(error)),
-        };
+        if !path.try_exists().map_err(failed)? {
+            let mut bytes = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *bytes).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+            crate::tls::write_first(&path, &*bytes).map_err(failed)?;
+        }
+        // Read back, because another process may have been first.
+        let pepper = Zeroizing::new(std::fs::read(&path).map_err(failed)?);
         if pepper.len() != 32 {
             return Err(PepperError::Damaged { path });
         }
@@ -86,12 +88,17 @@ impl Keys {
 
     /// Forgets what was verified, because keys have changed.
     pub fn forget(&self) {
-        self.verified.write().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
+        verified.keys.clear();
+        verified.forgotten += 1;
     }
 
     async fn host(&self, store: &Store, key: &ApiKey) -> Result<Option<HostId>, ApiFailure> {
         let hmac = self.hmac(key);
-        let known = self.verified.read().unwrap_or_else(PoisonError::into_inner).get(key.lookup()).copied();
+        let (known, forgotten) = {
+            let verified = self.verified.read().unwrap_or_else(PoisonError::into_inner);
+            (verified.keys.get(key.lookup()).copied(), verified.forgotten)
+        };
         if let Some((host_id, stored)) = known {
             return Ok(bool::from(stored.ct_eq(&hmac)).then_some(host_id));
         }
@@ -101,7 +108,9 @@ impl Keys {
             return Ok(None);
         }
         let mut verified = self.verified.write().unwrap_or_else(PoisonError::into_inner);
-        verified.insert(key.lookup().to_owned(), (row.host_id, hmac));
+        if verified.forgotten == forgotten {
+            verified.keys.insert(key.lookup().to_owned(), (row.host_id, hmac));
+        }
         Ok(Some(row.host_id))
     }
 }

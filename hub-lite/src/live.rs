@@ -192,6 +192,16 @@ impl Live {
         }
     }
 
+    /// Takes back that hosts were written down, after a flush that failed.
+    pub fn not_written(&self, host_ids: &[HostId]) {
+        let mut hosts = self.hosts();
+        for host_id in host_ids {
+            if let Some(entry) = hosts.get_mut(host_id) {
+                entry.unwritten = true;
+            }
+        }
+    }
+
     /// What has been heard since the last flush.
     #[must_use]
     pub fn take_unwritten(&self) -> Vec<Unwritten> {

@@ -3,6 +3,7 @@
 //! Connections are served by hyper directly: a parked long poll is one task with small buffers, and tens of
 //! thousands of them are the hub's ordinary state.
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use felhom_shared::id::HostId;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -29,7 +31,7 @@ use crate::live::Live;
 use crate::poke;
 use crate::router::router;
 use crate::state::AppState;
-use crate::store::{Store, StoreError, host_metrics, host_reports, host_state, hosts};
+use crate::store::{Store, StoreError, host_metrics, host_reports, host_state, hosts, sessions};
 use crate::tls::{self, TlsError};
 
 /// A client that sends nothing for this long while it should is let go.
@@ -40,6 +42,8 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// How long running requests may take when the hub is told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// How long a forgotten session lies in the table.
+const SESSION_KEPT_DAYS: i64 = 7;
 
 /// Why the hub does not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,8 @@ pub enum ServeError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot use {path}")]
     File { path: PathBuf, source: std::io::Error },
+    #[error("another hub already serves {0}; stop it first")]
+    InUse(PathBuf),
 }
 
 /// A running hub. Dropping it stops it without ceremony; [`Running::shutdown`] does it in order.
@@ -73,6 +79,7 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
     permits: Arc<Semaphore>,
     connections_max: u32,
+    _only: File,
 }
 
 impl Running {
@@ -96,6 +103,7 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
     config.check()?;
     make_folder(&config.data_dir)
         .map_err(|source| ServeError::File { path: config.data_dir.clone(), source })?;
+    let only = claim(&config.data_dir)?;
     let identity = tls::identity(&config)?;
     let state = open(&config).await?;
     let listener = listen(config.listen).await?;
@@ -121,7 +129,20 @@ pub async fn start(config: Config) -> Result<Running, ServeError> {
         .map_err(|source| ServeError::File { path: poke::path(&config.data_dir), source })?;
     tasks.push(tokio::spawn(poke::answer(listener, state.clone(), stopped)));
     let (pin, connections_max) = (identity.pin, config.connections_max);
-    Ok(Running { local_addr, plain_addr, pin, state, stop, tasks, permits, connections_max })
+    Ok(Running { local_addr, plain_addr, pin, state, stop, tasks, permits, connections_max, _only: only })
+}
+
+/// Takes the data folder for this process, for as long as the file stays open. Two hubs on one database would each
+/// keep their own idea of who was heard, and wake only their own polls.
+fn claim(folder: &Path) -> Result<File, ServeError> {
+    let path = folder.join("hub.lock");
+    let failed = |source| ServeError::File { path: path.clone(), source };
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// Makes the data folder, for its owner alone: database, key and pepper lie in it.
@@ -134,7 +155,8 @@ pub async fn open(config: &Config) -> Result<AppState, ServeError> {
     let store = Store::open(&config.data_dir, config.commit)?;
     let keys = Keys::open(&config.data_dir)?;
     let (changes, _) = broadcast::channel(1024);
-    let state = AppState { store, config: Arc::new(config.clone()), live: Live::default(), keys, changes };
+    let (config, live, reloading) = (Arc::new(config.clone()), Live::default(), Arc::default());
+    let state = AppState { store, config, live, keys, changes, reloading };
     let (hosts, states) = state.store.read(|sql| Ok((hosts::list(sql)?, host_state::stored(sql)?))).await?;
     hosts.iter().for_each(|host| state.live.remember_seen(host.host_id, host.last_seen_ms));
     states.into_iter().for_each(|(host_id, report_id, digest)| state.live.stored(host_id, report_id, digest));
@@ -248,8 +270,13 @@ async fn check(state: AppState) -> Result<(), StoreError> {
 async fn tidy(state: AppState) -> Result<(), StoreError> {
     flush(&state).await?;
     let before_ms = now_ms() - i64::from(state.config.keep_reports_days) * DAY_MS;
-    state.store.write(move |sql| host_reports::prune(sql, before_ms)).await?;
-    Ok(())
+    // Whether a session still counts is the pages' decision; one this old counts for nobody.
+    let session_before_ms = now_ms() - SESSION_KEPT_DAYS * DAY_MS;
+    let pruned = state.store.write(move |sql| {
+        host_reports::prune(sql, before_ms)?;
+        sessions::prune(sql, session_before_ms, session_before_ms)
+    });
+    pruned.await.map(drop)
 }
 
 /// Writes down what is only in memory. An idle hub writes nothing.
@@ -258,16 +285,15 @@ async fn flush(state: &AppState) -> Result<(), StoreError> {
     if unwritten.is_empty() {
         return Ok(());
     }
-    state
-        .store
-        .write(move |sql| {
-            for host in &unwritten {
-                hosts::set_last_seen(sql, host.host_id, host.last_seen_ms)?;
-                if let Some(sample) = &host.sample {
-                    host_metrics::put(sql, host.host_id, sample)?;
-                }
+    let host_ids: Vec<HostId> = unwritten.iter().map(|host| host.host_id).collect();
+    let written = state.store.write(move |sql| {
+        for host in &unwritten {
+            hosts::set_last_seen(sql, host.host_id, host.last_seen_ms)?;
+            if let Some(sample) = &host.sample {
+                host_metrics::put(sql, host.host_id, sample)?;
             }
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
+    });
+    written.await.inspect_err(|_| state.live.not_written(&host_ids))
 }

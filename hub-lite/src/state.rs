@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use felhom_shared::id::HostId;
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
 use crate::auth::Keys;
@@ -27,11 +27,14 @@ pub struct AppState {
     pub keys: Keys,
     /// Rings when something about a host has changed, for the pages.
     pub changes: broadcast::Sender<HostId>,
+    /// One reload at a time: an older reading must not come to rest over a newer one.
+    pub(crate) reloading: Arc<Mutex<()>>,
 }
 
 impl AppState {
     /// Reads what the operator wants of a host, after somebody changed it.
     pub async fn reload(&self, host_id: HostId) -> Result<(), StoreError> {
+        let _turn = self.reloading.lock().await;
         if let Some(host) = self.store.read(move |sql| hosts::get(sql, host_id)).await? {
             self.live.set_intent(host_id, intent(&host));
             self.changed(host_id);
@@ -41,6 +44,7 @@ impl AppState {
 
     /// Reads what the operator wants of every host.
     pub async fn reload_all(&self) -> Result<(), StoreError> {
+        let _turn = self.reloading.lock().await;
         for host in self.store.read(hosts::list).await? {
             if self.live.set_intent(host.host_id, intent(&host)) {
                 self.changed(host.host_id);

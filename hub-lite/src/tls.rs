@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
 
@@ -62,25 +63,37 @@ pub fn identity(config: &Config) -> Result<Identity, TlsError> {
 
 fn own(folder: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     let (certificate, key) = (folder.join("hub-cert.pem"), folder.join("hub-key.pem"));
-    if !key.exists() || !certificate.exists() {
-        let made = rcgen::generate_simple_self_signed(["felhom-hub".to_owned(), "localhost".to_owned()])
-            .map_err(|error| TlsError::Make(error.to_string()))?;
-        let file = |path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::File { path, source }
-        };
-        write_private(&key, made.signing_key.serialize_pem().as_bytes()).map_err(file(&key))?;
-        std::fs::write(&certificate, made.cert.pem()).map_err(file(&certificate))?;
+    let make = |error: rcgen::Error| TlsError::Make(error.to_string());
+    let file = |path: &Path, source| TlsError::File { path: path.to_owned(), source };
+    if !key.exists() {
+        let pair = rcgen::KeyPair::generate().map_err(make)?;
+        let pem = Zeroizing::new(pair.serialize_pem());
+        write_first(&key, pem.as_bytes()).map_err(|error| file(&key, error))?;
+    }
+    if !certificate.exists() {
+        // From the key as it lies there: the boxes know the key, so a lost certificate locks nobody out.
+        let pem = Zeroizing::new(std::fs::read_to_string(&key).map_err(|error| file(&key, error))?);
+        let pair = rcgen::KeyPair::from_pem(&pem).map_err(make)?;
+        let names = ["felhom-hub".to_owned(), "localhost".to_owned()];
+        let made = rcgen::CertificateParams::new(names).and_then(|params| params.self_signed(&pair));
+        let pem = made.map_err(make)?.pem();
+        write_first(&certificate, pem.as_bytes()).map_err(|error| file(&certificate, error))?;
     }
     Ok((certificate, key))
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+/// Writes a file that only its owner may read, whole or not at all, durably, and only if there is none: of two
+/// processes that begin a hub at once the first one's pepper and key count.
+pub(crate) fn write_first(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension(format!("new-{}", uuid::Uuid::new_v4()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(new, path)
+    let linked = std::fs::hard_link(&new, path);
+    std::fs::remove_file(&new)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
 }

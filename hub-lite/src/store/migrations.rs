@@ -26,6 +26,9 @@ pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let done: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let steps = u32::try_from(STEPS.len()).expect("the list is written by hand");
+    if done > steps {
+        return Err(StoreError::Newer { found: done, known: steps });
+    }
     for step in STEPS.iter().skip(done as usize) {
         for sql in *step {
             transaction.execute_batch(sql)?;

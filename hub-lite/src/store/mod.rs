@@ -31,6 +31,8 @@ use writer::Writer;
 pub const FILE_NAME: &str = "hub.db";
 /// Readers at once: reading is quick, and each holds a cache.
 const READERS: usize = 4;
+/// What the write-ahead log may keep of the disk while it is empty.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,16 @@ pub enum StoreError {
         /// The database's reason.
         #[source]
         source: rusqlite::Error,
+    },
+    /// A newer hub has used this database; there is no way back.
+    #[error(
+        "the database is of a newer hub (schema {found}, this hub knows {known}); install that hub or newer"
+    )]
+    Newer {
+        /// The database's schema.
+        found: u32,
+        /// The newest schema that this hub knows.
+        known: u32,
     },
     /// A stored value does not read back.
     #[error("a stored {what} cannot be read: {text}")]
@@ -133,6 +145,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // A burst makes the log long; the next checkpoint gives the space back.
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())

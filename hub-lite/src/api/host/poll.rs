@@ -54,6 +54,12 @@ async fn look(
     }
     let current = state.store.read(move |sql| desired_history::current(sql, host_id)).await?;
     let Some(document) = current else { return Ok(None) };
+    // Published since the intent was taken: the agent may have just this one, and would be told it in circles.
+    if Some(document.generation) == query.have
+        && query.digest.as_ref().is_none_or(|digest| *digest == document.digest)
+    {
+        return Ok(None);
+    }
     let text = String::from_utf8(document.bytes);
     let desired = text.ok().and_then(|text| serde_json::value::RawValue::from_string(text).ok());
     let desired =
