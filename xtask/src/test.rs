@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 
-use crate::need::{BROWSER, NODE_EXPORTER};
+use crate::need::BROWSER;
 use crate::process::{cargo, must, run as run_command};
 use crate::{Failed, check, demo};
 
@@ -19,13 +19,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     let browser = BROWSER.meet(&args.allow_missing)?;
-    NODE_EXPORTER.meet(&args.allow_missing)?;
     if !args.only_tests {
         check::run(&check::Args {})?;
     }
     // The end-to-end tests start the real programs.
     must(&mut cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
     demo::run(&demo::Args::once())?;
+    must(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
     let nextest = run_command(
         cargo(&["nextest", "--version"])
             .stdout(std::process::Stdio::null())
