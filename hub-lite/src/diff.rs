@@ -36,7 +36,7 @@ fn compare(at: String, before: Option<&Value>, after: Option<&Value>, changes: &
                 after.iter().map(|(key, value)| (key.clone(), value)).collect();
             compare_maps(&at, &before, &after, changes);
         }
-        (Some(Value::Array(before)), Some(Value::Array(after))) if is_guests(before) || is_guests(after) => {
+        (before, after) if is_guests(before) || is_guests(after) => {
             let (before, after) = (by_identity(before), by_identity(after));
             let mut ids: Vec<&String> = before.keys().chain(after.keys()).collect();
             ids.sort();
@@ -66,12 +66,15 @@ fn compare_maps(
     }
 }
 
-fn is_guests(list: &[Value]) -> bool {
-    !list.is_empty() && list.iter().all(|item| item.get("guest_id").is_some())
+fn is_guests(value: Option<&Value>) -> bool {
+    let list = value.and_then(Value::as_array);
+    list.is_some_and(|list| !list.is_empty() && list.iter().all(|item| item.get("guest_id").is_some()))
 }
 
-fn by_identity(list: &[Value]) -> BTreeMap<String, &Value> {
-    list.iter().map(|item| (item["guest_id"].as_str().unwrap_or_default().to_owned(), item)).collect()
+/// By guest_id; a list that is not there has no guests.
+fn by_identity(value: Option<&Value>) -> BTreeMap<String, &Value> {
+    let list = value.and_then(Value::as_array).into_iter().flatten();
+    list.map(|item| (item["guest_id"].as_str().unwrap_or_default().to_owned(), item)).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::store::{StoreError, audit};
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// It is no desired state.
-    #[error("{0}")]
+    #[error(transparent)]
     Desired(#[from] DesiredError),
     /// It would leave the box without a guest.
     #[error(

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::Generation;
 use felhom_shared::limits::DESIRED_BYTES_MAX;
+use rusqlite::Connection;
 use serde_json::Value;
 
 use super::show::{clean, coloured, json, line, raw};
@@ -15,12 +16,13 @@ use super::{Cli, CliError, Which, author, find};
 use crate::diff::{Change, diff};
 use crate::publish::{Author, PublishError, publish};
 use crate::store::desired_history::{self, Published};
+use crate::store::hosts::Host;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DesiredCommand {
-    /// Show what a file would change.
+    /// Show what a file would change. Exit code 0: nothing; 1: something; 2: it cannot be said.
     Diff(Edit),
-    /// Make a file the next generation.
+    /// Show what a file changes, and make it the next generation.
     Publish {
         #[command(flatten)]
         edit: Edit,
@@ -30,7 +32,9 @@ pub(super) enum DesiredCommand {
     /// Publish over a box that is ahead of this hub, as after a restored backup.
     Resume {
         #[command(flatten)]
-        edit: Edit,
+        which: Which,
+        /// The desired-state file; without it, this hub's newest document.
+        file: Option<PathBuf>,
         #[command(flatten)]
         how: How,
     },
@@ -42,7 +46,7 @@ pub(super) enum DesiredCommand {
         #[arg(long)]
         generation: Option<u64>,
     },
-    /// List what was published.
+    /// List what was published, newest first.
     History {
         #[command(flatten)]
         which: Which,
@@ -73,107 +77,166 @@ pub(super) struct How {
 pub(super) fn run(cli: &Cli, command: &DesiredCommand) -> Result<ExitCode, CliError> {
     match command {
         DesiredCommand::Diff(edit) => return show_diff(cli, edit),
-        DesiredCommand::Publish { edit, how } => publish_file(cli, edit, how, false)?,
-        DesiredCommand::Resume { edit, how } => publish_file(cli, edit, how, true)?,
+        DesiredCommand::Publish { edit, how } => {
+            let offer = Offer { which: &edit.which, file: Some(&edit.file), how, resume: false };
+            offer.publish(cli)?;
+        }
+        DesiredCommand::Resume { which, file, how } => {
+            let offer = Offer { which, file: file.as_deref(), how, resume: true };
+            offer.publish(cli)?;
+        }
         DesiredCommand::Show { which, generation } => show(cli, which, *generation)?,
         DesiredCommand::History { which, most } => history(cli, which, *most)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CliError> {
-    let failed = |source| CliError::File { path: path.to_owned(), source };
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        let most = DESIRED_BYTES_MAX as u64 + 1;
-        std::io::stdin().take(most).read_to_end(&mut bytes).map_err(failed)?;
-        return Ok(bytes);
-    }
-    std::fs::read(path).map_err(failed)
-}
-
 /// The file's bytes, once they are known to be a desired state.
-fn read_desired(edit: &Edit) -> Result<Vec<u8>, CliError> {
-    let bytes = read(&edit.file)?;
-    DesiredState::from_json(&bytes).map_err(|error| refused(edit, error.into()))?;
+fn read_desired(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::File { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let most = DESIRED_BYTES_MAX as u64 + 1;
+    if path == Path::new("-") {
+        std::io::stdin().take(most).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    DesiredState::from_json(&bytes)
+        .map_err(|error| CliError::Refused { path: path.display().to_string(), source: error.into() })?;
     Ok(bytes)
 }
 
-fn refused(edit: &Edit, source: PublishError) -> CliError {
-    CliError::Refused { path: edit.file.display().to_string(), source }
-}
-
 fn show_diff(cli: &Cli, edit: &Edit) -> Result<ExitCode, CliError> {
-    let bytes = read_desired(edit)?;
-    let changes = cli.transact(|sql, _| {
-        let host = find(sql, &edit.which)?;
-        Ok(changes(desired_history::current(sql, host.host_id)?.as_ref(), &bytes))
-    })?;
+    let bytes = read_desired(&edit.file)?;
+    let (_, current) = cli.read(|sql| host_and_current(sql, &edit.which))?;
+    let changes = changes(current.as_ref(), &bytes);
     if cli.json {
         json(&changes);
-    } else if changes.is_empty() {
-        line("nothing differs");
     } else {
         print_changes(&changes);
     }
     Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn host_and_current(sql: &Connection, which: &Which) -> Result<(Host, Option<Published>), CliError> {
+    let host = find(sql, which)?;
+    let current = desired_history::current(sql, host.host_id)?;
+    Ok((host, current))
+}
+
+/// What differs in meaning: a default that is written out, or another order of fields, is no difference.
 fn changes(current: Option<&Published>, bytes: &[u8]) -> Vec<Change> {
-    let value = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    let meaning = |bytes: &[u8]| match DesiredState::from_json(bytes) {
+        Ok(state) => serde_json::to_value(state).unwrap_or_default(),
+        // Published by another version of the hub: compared as it stands.
+        Err(_) => serde_json::from_slice(bytes).unwrap_or_default(),
+    };
     let before =
-        current.map_or_else(|| Value::Object(serde_json::Map::new()), |current| value(&current.bytes));
-    diff(&before, &value(bytes))
+        current.map_or_else(|| Value::Object(serde_json::Map::new()), |current| meaning(&current.bytes));
+    diff(&before, &meaning(bytes))
 }
 
 fn print_changes(changes: &[Change]) {
-    let short = |value: &Value| clean(&value.to_string());
+    if changes.is_empty() {
+        line("nothing differs");
+    }
     for change in changes {
-        let text = match (&change.before, &change.after) {
-            (Some(before), Some(after)) => format!("~ {}: {} -> {}", change.at, short(before), short(after)),
-            (None, Some(after)) => coloured("32", &format!("+ {}: {}", change.at, short(after))),
-            (Some(before), None) => coloured("31", &format!("- {}: {}", change.at, short(before))),
-            (None, None) => continue,
+        match (&change.before, &change.after) {
+            (Some(before), Some(after)) => {
+                line(&format!("~ {}: {} -> {}", change.at, short(before), short(after)));
+                if change.at.ends_with(".presence") && after == "absent" {
+                    line("    the box will hold this for a signature");
+                }
+            }
+            (None, Some(Value::Object(fields))) if is_guest(change) => {
+                line(&coloured("32", &format!("+ {}", change.at)));
+                fields.iter().for_each(|(field, value)| line(&format!("    {field}: {}", short(value))));
+            }
+            (Some(_), None) if is_guest(change) => {
+                line(&coloured("31", &format!("- {}", change.at)));
+                line("    it becomes unmanaged: nothing is destroyed");
+            }
+            (None, Some(after)) => line(&coloured("32", &format!("+ {}: {}", change.at, short(after)))),
+            (Some(before), None) => line(&coloured("31", &format!("- {}: {}", change.at, short(before)))),
+            (None, None) => {}
+        }
+    }
+}
+
+fn short(value: &Value) -> String {
+    clean(&value.to_string())
+}
+
+fn is_guest(change: &Change) -> bool {
+    change.at.starts_with("guests[") && change.at.ends_with(']')
+}
+
+/// A document on its way to being published.
+struct Offer<'a> {
+    which: &'a Which,
+    /// `None` offers the hub's newest document again.
+    file: Option<&'a Path>,
+    how: &'a How,
+    resume: bool,
+}
+
+impl Offer<'_> {
+    fn publish(&self, cli: &Cli) -> Result<(), CliError> {
+        let given = self.file.map(read_desired).transpose()?;
+        let (host, current) = cli.read(|sql| host_and_current(sql, self.which))?;
+        let bytes = match (given, &current) {
+            (Some(bytes), _) => bytes,
+            (None, Some(current)) => current.bytes.clone(),
+            (None, None) => {
+                let text = "this hub has published nothing for this host: name the file that is right";
+                return Err(CliError::Said(text.to_owned()));
+            }
         };
-        line(&text);
-        if change.at.starts_with("guests[") && change.after.is_none() && change.at.ends_with(']') {
-            line("    it becomes unmanaged: nothing is destroyed");
+        if !cli.json {
+            print_changes(&changes(current.as_ref(), &bytes));
         }
-        if change.after.as_ref().is_some_and(|after| after == "absent") {
-            line("    the box will hold this for a signature");
+        if !self.how.yes {
+            ask(&host)?;
         }
+        let seen = current.map(|current| current.generation);
+        let document = cli.transact(|sql, _| self.publish_over(sql, seen, &bytes))?;
+        if cli.json {
+            json(&document);
+        } else {
+            line(&format!("generation {} published for {}", document.generation, host.name));
+        }
+        Ok(())
+    }
+
+    /// Publishes only over what was shown: another operator may have been quicker.
+    fn publish_over(
+        &self,
+        sql: &Connection,
+        seen: Option<Generation>,
+        bytes: &[u8],
+    ) -> Result<Published, CliError> {
+        let host = find(sql, self.which)?;
+        if host.desired != seen {
+            let text = "another generation was published meanwhile; nothing was changed, look again";
+            return Err(CliError::Said(text.to_owned()));
+        }
+        let author = Author { name: author(), note: self.how.note.clone() };
+        publish(sql, &host, bytes, &author, self.resume).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, source: PublishError) -> CliError {
+        let path =
+            self.file.map_or_else(|| "the newest document".to_owned(), |path| path.display().to_string());
+        CliError::Refused { path, source }
     }
 }
 
-fn publish_file(cli: &Cli, edit: &Edit, how: &How, resume: bool) -> Result<(), CliError> {
-    let bytes = read_desired(edit)?;
-    if !how.yes {
-        ask(cli, edit, &bytes)?;
-    }
-    let author = Author { name: author(), note: how.note.clone() };
-    let (host, document) = cli.transact(|sql, _| {
-        let host = find(sql, &edit.which)?;
-        let document = publish(sql, &host, &bytes, &author, resume).map_err(|error| refused(edit, error))?;
-        Ok((host, document))
-    })?;
-    if cli.json {
-        json(&document);
-    } else {
-        line(&format!("generation {} published for {}", document.generation, host.name));
-    }
-    Ok(())
-}
-
-fn ask(cli: &Cli, edit: &Edit, bytes: &[u8]) -> Result<(), CliError> {
-    let changes = cli.transact(|sql, _| {
-        let host = find(sql, &edit.which)?;
-        Ok(changes(desired_history::current(sql, host.host_id)?.as_ref(), bytes))
-    })?;
-    print_changes(&changes);
+fn ask(host: &Host) -> Result<(), CliError> {
     if !std::io::stdin().is_terminal() {
         return Err(CliError::Said("nobody is there to confirm: add --yes".to_owned()));
     }
-    line("publish this? [y/N]");
+    line(&format!("publish this for {}? [y/N]", host.name));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(|source| CliError::File { path: "-".into(), source })?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
@@ -184,21 +247,22 @@ fn ask(cli: &Cli, edit: &Edit, bytes: &[u8]) -> Result<(), CliError> {
 }
 
 fn show(cli: &Cli, which: &Which, generation: Option<u64>) -> Result<(), CliError> {
-    let document = cli.transact(|sql, _| {
-        let host = find(sql, which)?;
+    let document = cli.read(|sql| {
+        let (host, current) = host_and_current(sql, which)?;
         Ok(match generation {
             Some(number) => desired_history::get(sql, host.host_id, Generation(number))?,
-            None => desired_history::current(sql, host.host_id)?,
+            None => current,
         })
     })?;
-    let document =
-        document.ok_or_else(|| CliError::Said("nothing of that number was published".to_owned()))?;
+    let document = document.ok_or_else(|| {
+        CliError::Said("no such generation; `felhom-hub desired history HOST` lists them".to_owned())
+    })?;
     raw(&document.bytes);
     Ok(())
 }
 
 fn history(cli: &Cli, which: &Which, most: u32) -> Result<(), CliError> {
-    let documents = cli.transact(|sql, _| {
+    let documents = cli.read(|sql| {
         let host = find(sql, which)?;
         Ok(desired_history::list(sql, host.host_id, most)?)
     })?;

@@ -1,20 +1,25 @@
 //! `felhom-hub host`: the boxes, and the keys they are known by.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use felhom_shared::id::{Generation, HostId, Label};
 use felhom_shared::key::{ApiKey, KeyKind};
+use felhom_shared::report::{DocumentRefusal, Outcome};
 use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::show::{clean, json, line};
+use super::show::{clean, coloured, json, line};
 use super::{Cli, CliError, Which, author, find, said};
 use crate::auth::Keys;
+use crate::checks::staleness::{Liveness, liveness_at};
 use crate::clock::now_ms;
-use crate::store::{audit, hosts, keys};
+use crate::config::Config;
+use crate::store::hosts::{self, Overview};
+use crate::store::{audit, keys};
 use crate::tls;
 
 #[derive(Debug, Subcommand)]
@@ -110,7 +115,7 @@ fn slip(cli: &Cli, host_id: HostId, name: &str, key: &ApiKey) -> Result<(), CliE
     line(&format!("    {}\n", slip.key));
     line("and /etc/felhom/agent.toml:\n");
     line(&format!(
-        "    host_id = \"{}\"\n\n    [hub]\n    url = \"{}\"\n    pins = [\"{}\"]",
+        "    host_id = \"{}\"\n\n    [hub]\n    url = \"{}\"\n    pins = [\"{}\"]\n    key_file = \"/etc/felhom/hub-key\"",
         slip.host_id, slip.url, slip.pin
     ));
     Ok(())
@@ -124,16 +129,22 @@ struct Row {
     customer: Option<String>,
     paused: bool,
     conflict: bool,
+    liveness: Liveness,
+    last_seen: Option<jiff::Timestamp>,
     desired: Option<Generation>,
     received: Option<Generation>,
     reached: Option<Generation>,
-    last_seen: Option<jiff::Timestamp>,
+    outcomes: BTreeMap<Outcome, u32>,
+    refused: Option<DocumentRefusal>,
 }
 
-fn list(cli: &Cli) -> Result<(), CliError> {
-    let rows: Vec<Row> = cli.transact(|sql, _| {
-        let rows = hosts::list(sql)?.into_iter().map(|host| Row {
+impl Row {
+    fn of(overview: Overview, config: &Config) -> Self {
+        let (host, summary) = (overview.host, overview.summary);
+        Self {
             conflict: host.in_conflict(),
+            liveness: liveness_at(host.last_seen_ms, now_ms(), config),
+            last_seen: host.last_seen_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()),
             host_id: host.host_id,
             name: host.name,
             customer: host.customer,
@@ -141,33 +152,53 @@ fn list(cli: &Cli) -> Result<(), CliError> {
             desired: host.desired,
             received: host.received,
             reached: host.reached,
-            last_seen: host.last_seen_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()),
-        });
-        Ok(rows.collect())
+            outcomes: summary.as_ref().map(|summary| summary.outcomes.clone()).unwrap_or_default(),
+            refused: summary.and_then(|summary| summary.refused),
+        }
+    }
+
+    fn text(&self) -> String {
+        let number =
+            |generation: Option<Generation>| generation.map_or_else(|| "-".to_owned(), |g| g.to_string());
+        let mut text = format!(
+            "{:<24} {}  {:<5}  desired {} received {} reached {}",
+            clean(&self.name),
+            self.host_id,
+            self.liveness.word(),
+            number(self.desired),
+            number(self.received),
+            number(self.reached),
+        );
+        for (outcome, count) in &self.outcomes {
+            let word = serde_json::to_value(outcome).unwrap_or_default();
+            text.push_str(&format!("  {count} {}", word.as_str().unwrap_or_default()));
+        }
+        if let Some(refused) = &self.refused {
+            let (generation, code) = (refused.generation, clean(&refused.code));
+            text.push_str(&coloured("31", &format!("  refused {generation} ({code})")));
+        }
+        if self.conflict {
+            text.push_str(&coloured("31", "  CONFLICT"));
+        }
+        if self.paused {
+            text.push_str("  paused");
+        }
+        text
+    }
+}
+
+/// When a box was last heard is written down every few minutes; the running hub's pages know it to the second.
+fn list(cli: &Cli) -> Result<(), CliError> {
+    let config = cli.read_config()?;
+    let rows: Vec<Row> = cli.read(|sql| {
+        Ok(hosts::overview(sql)?.into_iter().map(|overview| Row::of(overview, &config)).collect())
     })?;
     if cli.json {
         json(&rows);
-        return Ok(());
-    }
-    if rows.is_empty() {
+    } else if rows.is_empty() {
         line("no hosts yet; add one with `felhom-hub host add NAME`");
-    }
-    let number =
-        |generation: Option<Generation>| generation.map_or_else(|| "-".to_owned(), |g| g.to_string());
-    for row in rows {
-        let mut marks = String::new();
-        for (is, word) in [(row.paused, "  paused"), (row.conflict, "  CONFLICT")] {
-            marks.push_str(if is { word } else { "" });
-        }
-        let seen = row.last_seen.map_or_else(|| "never".to_owned(), |at| at.to_string());
-        line(&format!(
-            "{:<24} {}  desired {} received {} reached {}  last report {seen}{marks}",
-            clean(&row.name),
-            row.host_id,
-            number(row.desired),
-            number(row.received),
-            number(row.reached),
-        ));
+    } else {
+        rows.iter().for_each(|row| line(&row.text()));
     }
     Ok(())
 }
@@ -180,10 +211,12 @@ fn set_paused(cli: &Cli, which: &Which, paused: bool) -> Result<(), CliError> {
         audit::append(sql, &author(), deed, Some(host.host_id), ("", now_ms()))?;
         Ok(host)
     })?;
-    line(&if paused {
-        format!("{} is paused: it observes and reports, and changes nothing", host.name)
+    if cli.json {
+        json(&serde_json::json!({"host_id": host.host_id, "name": host.name, "paused": paused}));
+    } else if paused {
+        line(&format!("{} is paused: it observes and reports, and changes nothing", host.name));
     } else {
-        format!("{} goes on", host.name)
-    });
+        line(&format!("{} goes on", host.name));
+    }
     Ok(())
 }

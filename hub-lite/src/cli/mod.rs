@@ -1,6 +1,6 @@
 //! The hub's command line. It works on the data folder directly, also while the hub runs, and tells it afterwards.
 //!
-//! Exit codes: 0 well, 1 failed (for `desired diff`: something differs), 2 wrong use or a refusal of the input.
+//! Exit codes: 0 well, 1 something differs (`desired diff`), 2 everything that did not work, whatever the reason.
 
 mod desired;
 mod host;
@@ -18,7 +18,7 @@ use crate::auth::{Keys, PepperError};
 use crate::config::{Config, ConfigError};
 use crate::error::chain;
 use crate::publish::PublishError;
-use crate::serve::ServeError;
+use crate::serve::{ServeError, make_folder};
 use crate::store::hosts::{self, Host};
 use crate::store::{self, StoreError};
 use crate::tls::TlsError;
@@ -28,7 +28,7 @@ use crate::tls::TlsError;
 #[command(
     name = "felhom-hub",
     version,
-    after_help = "Exit codes: 0 well, 1 failed (`desired diff`: something differs), 2 wrong use or refused input."
+    after_help = "Exit codes: 0 well; 1 something differs (only `desired diff`); 2 it did not work, and nothing was changed."
 )]
 pub struct Cli {
     /// The configuration file; without it, the defaults.
@@ -84,6 +84,10 @@ pub enum CliError {
     File { path: PathBuf, source: std::io::Error },
     #[error("{path} is not published ({})", source.code())]
     Refused { path: String, source: PublishError },
+    #[error(
+        "there is no hub in {0}; name its folder with --data, or begin one with `felhom-hub host add NAME`"
+    )]
+    NoHub(PathBuf),
     #[error("no host {0:?}; `felhom-hub host list` shows them")]
     NoHost(String),
     #[error("{0}")]
@@ -103,10 +107,7 @@ pub fn main(cli: &Cli) -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         show::error(&error);
-        match error {
-            CliError::Refused { .. } | CliError::NoHost(_) => ExitCode::from(2),
-            _ => ExitCode::FAILURE,
-        }
+        ExitCode::from(2)
     })
 }
 
@@ -129,7 +130,7 @@ impl Cli {
     ) -> Result<T, CliError> {
         let config = self.read_config()?;
         let folder = &config.data_dir;
-        std::fs::create_dir_all(folder).map_err(|source| CliError::File { path: folder.clone(), source })?;
+        make_folder(folder).map_err(|source| CliError::File { path: folder.clone(), source })?;
         let keys = Keys::open(folder)?;
         let mut connection = store::open_connection(folder)?;
         let transaction = connection
@@ -139,6 +140,15 @@ impl Cli {
         transaction.commit().map_err(StoreError::from)?;
         crate::poke::poke(folder);
         Ok(result)
+    }
+
+    /// Looks into a data folder that is there, and changes nothing.
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, CliError>) -> Result<T, CliError> {
+        let folder = self.read_config()?.data_dir;
+        if !folder.join(store::FILE_NAME).exists() {
+            return Err(CliError::NoHub(folder));
+        }
+        work(&store::open_connection(&folder)?)
     }
 }
 

@@ -29,3 +29,26 @@ pub fn append(
     )?;
     Ok(())
 }
+
+/// One deed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// When, milliseconds.
+    pub at_ms: i64,
+    /// Who.
+    pub actor: String,
+    /// What, a stable word.
+    pub deed: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+/// The newest deeds, newest first.
+pub fn recent(sql: &Connection, most: u32) -> Result<Vec<Deed>, StoreError> {
+    let mut statement =
+        sql.prepare_cached("SELECT at_ms, actor, deed, detail FROM audit ORDER BY audit_id DESC LIMIT $1")?;
+    let rows = statement.query_map([most], |row| {
+        Ok(Deed { at_ms: row.get(0)?, actor: row.get(1)?, deed: row.get(2)?, detail: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

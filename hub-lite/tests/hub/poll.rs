@@ -1,0 +1,92 @@
+//! The long poll: woken by news, quiet without.
+
+use std::time::{Duration, Instant};
+
+use felhom_shared::id::Generation;
+use felhom_shared::wire::{ControlEnvelope, PollAnswer};
+
+use crate::world::{Hub, document, report};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_wakes_the_parked_poll_at_once() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    let text = document(Some(512));
+    let publish = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let published = hub.publish(known.host_id, &text, false).await.unwrap();
+        (published, Instant::now())
+    };
+    let parked = async { (hub.poll(&known, "wait=20").await, Instant::now()) };
+    let ((published, published_at), (answer, answered_at)) = tokio::join!(publish, parked);
+    assert!(answered_at.saturating_duration_since(published_at) < Duration::from_secs(1));
+    let answer: PollAnswer = answer.json();
+    assert_eq!((answer.host_id, answer.generation), (known.host_id, Generation(1)));
+    assert_eq!(answer.desired.get(), text, "byte for byte");
+    assert_eq!(published.digest, felhom_shared::desired::digest(answer.desired.get().as_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_news_the_poll_answers_204_after_the_wait() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    let begun = Instant::now();
+    assert_eq!(hub.poll(&known, "wait=1").await.status, 204);
+    assert!((1.0..3.0).contains(&begun.elapsed().as_secs_f64()));
+    let published = hub.publish(known.host_id, &document(Some(512)), false).await.unwrap();
+    let seen = format!("have=1&digest={}&wait=0", published.digest);
+    assert_eq!(hub.poll(&known, &seen).await.status, 204);
+    assert_eq!(hub.poll(&known, "have=1&wait=0").await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lower_generation_and_other_bytes_are_delivered() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    hub.publish(known.host_id, &document(Some(512)), false).await.unwrap();
+    let answer: PollAnswer = hub.poll(&known, "have=7&wait=0").await.json();
+    assert_eq!(answer.generation, Generation(1), "the box decides, the hub does not hide");
+    let other = format!("have=1&digest={}&wait=0", "0".repeat(64));
+    assert_eq!(hub.poll(&known, &other).await.json::<PollAnswer>().generation, Generation(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_host_is_told_that_it_is_blocked() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    hub.publish(known.host_id, &document(Some(512)), false).await.unwrap();
+    let host_id = known.host_id;
+    let pause = move |sql: &rusqlite::Connection| felhom_hub::store::hosts::set_paused(sql, host_id, true);
+    hub.running.state.store.write(pause).await.unwrap();
+    hub.running.state.reload(host_id).await.unwrap();
+    assert!(hub.poll(&known, "wait=0").await.json::<PollAnswer>().blocked);
+    let envelope: ControlEnvelope = hub.report(&known, &report(host_id, 1)).await.json();
+    assert!(envelope.blocked);
+    assert_eq!(envelope.desired_generation, Some(Generation(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_are_none_are_refused_with_a_word() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    for query in ["have=-1&wait=0", "have=99999999999999999999&wait=0", "wait=soon"] {
+        assert_eq!(hub.poll(&known, query).await.refusal(), (400, "poll_malformed".to_owned()), "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_stops_lets_parked_polls_go() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    let state = hub.running.state.clone();
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        state.live.stop();
+    };
+    let begun = Instant::now();
+    let (answer, ()) = tokio::join!(hub.poll(&known, "wait=60"), stop);
+    assert_eq!(answer.status, 204);
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    hub.running.shutdown().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "nobody is waited for who is not there");
+}
