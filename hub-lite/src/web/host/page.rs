@@ -1,0 +1,213 @@
+//! The page of one host, put together from its parts.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use felhom_shared::desired::DesiredState;
+use felhom_shared::id::{GuestId, HostId};
+use felhom_shared::report::NodeState;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use serde::Deserialize;
+
+use super::guests::{self, GuestRow, UnmanagedRow};
+use super::numbers::{self, Range, StorageRow};
+use super::past::{DocumentRow, EventRow, ReportRow};
+use super::standing::{Remark, Standing};
+use crate::checks::staleness::Liveness;
+use crate::state::AppState;
+use crate::store::StoreError;
+use crate::store::desired_history::{self, Published};
+use crate::store::events::{self, StoredEvent};
+use crate::store::host_metrics::{self, Sample};
+use crate::store::host_reports::{self, StoredReport};
+use crate::store::host_state::{self, Latest, Summary};
+use crate::store::hosts::{self, Host};
+use crate::web::amount::{milliseconds, seconds};
+use crate::web::badge::Badge;
+use crate::web::chart::Chart;
+use crate::web::moment::{Clock, Moment};
+use crate::web::page::{Page, Piece, nothing_here, store_failed};
+use crate::web::session::Operator;
+use crate::web::shown::Shown;
+
+const EVENTS: u32 = 50;
+const REPORTS: u32 = 10;
+const DOCUMENTS: u32 = 20;
+
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::web) struct Wanted {
+    range: Option<String>,
+}
+
+/// Everything the store knows of a host.
+struct Known {
+    host: Host,
+    latest: Option<Latest>,
+    /// The latest report is in words that this hub is too old for.
+    too_new: bool,
+    current: Option<Published>,
+    samples: Vec<Sample>,
+    events: Vec<StoredEvent>,
+    reports: Vec<StoredReport>,
+    documents: Vec<Published>,
+}
+
+#[derive(Template)]
+#[template(path = "host/page.html")]
+struct HostPage {
+    row: Top,
+    facts: Vec<(&'static str, Shown)>,
+    reported: bool,
+    too_new: bool,
+    desired_unreadable: bool,
+    guests: Vec<GuestRow>,
+    unmanaged: Vec<UnmanagedRow>,
+    storages: Vec<StorageRow>,
+    charts: Vec<Chart>,
+    ranges: Vec<(Range, bool)>,
+    events: Vec<EventRow>,
+    reports: Vec<ReportRow>,
+    documents: Vec<DocumentRow>,
+}
+
+/// The head of the page.
+struct Top {
+    href: String,
+    name: Shown,
+    customer: Option<Shown>,
+    liveness: Badge,
+    paused: Option<Badge>,
+    heard: Option<Moment>,
+    standing: Standing,
+    remarks: Vec<Remark>,
+}
+
+pub(in crate::web) async fn host(
+    State(state): State<AppState>,
+    operator: Operator,
+    Path(host_id): Path<String>,
+    Query(wanted): Query<Wanted>,
+    Query(piece): Query<Piece>,
+) -> Response {
+    let Ok(host_id) = host_id.parse::<HostId>() else { return nothing_here().await };
+    let range = Range::read(wanted.range.as_deref());
+    let since_ms = Timestamp::now().as_millisecond() - range.ms();
+    let mut known = match state.store.read(move |sql| Known::read(sql, host_id, since_ms)).await {
+        Ok(Some(known)) => known,
+        Ok(None) => return nothing_here().await,
+        Err(error) => return store_failed(&error),
+    };
+    let newest = state.live.metrics(host_id);
+    known
+        .samples
+        .extend(newest.filter(|newest| known.samples.last().is_none_or(|last| last.at_ms < newest.at_ms)));
+    known.host.last_seen_ms = state.live.last_seen_ms(host_id).or(known.host.last_seen_ms);
+    let clock = Clock::new(Timestamp::now(), &state.config.timezone);
+    let page = HostPage::new(&known, range, (&clock, state.liveness(host_id)));
+    let live = format!("/hosts/{host_id}/live");
+    Page { title: page.row.name.as_str(), operator: &operator, live: Some(&live) }.answer(&page, &piece)
+}
+
+impl Known {
+    fn read(sql: &Connection, host_id: HostId, since_ms: i64) -> Result<Option<Self>, StoreError> {
+        let Some(host) = hosts::get(sql, host_id)? else { return Ok(None) };
+        let (latest, too_new) = match host_state::latest(sql, host_id) {
+            Ok(latest) => (latest, false),
+            Err(StoreError::Damaged { .. }) => (None, true),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self {
+            host,
+            latest,
+            too_new,
+            current: desired_history::current(sql, host_id)?,
+            samples: host_metrics::series(sql, host_id, since_ms)?,
+            events: events::recent(sql, host_id, EVENTS)?,
+            reports: host_reports::recent(sql, host_id, REPORTS)?,
+            documents: desired_history::list(sql, host_id, DOCUMENTS)?,
+        }))
+    }
+}
+
+impl HostPage {
+    fn new(known: &Known, range: Range, (clock, alive): (&Clock, Liveness)) -> Self {
+        let state = known.latest.as_ref().map(|latest| &latest.state);
+        let desired = known.current.as_ref().map(|document| DesiredState::from_json(&document.bytes));
+        let desired_unreadable = matches!(desired, Some(Err(_)));
+        let specs = desired.and_then(Result::ok).map(|desired| desired.guests).unwrap_or_default();
+        let guests = guests::rows(&specs, state);
+        let names: HashMap<String, Shown> =
+            guests.iter().map(|guest| (guest.id.clone(), guest.name.clone())).collect();
+        let name = |id: GuestId| names.get(&id.to_string()).cloned();
+        let newest = known.samples.last().map(|sample| &sample.metrics);
+        Self {
+            row: Top::new(known, (clock, alive)),
+            facts: facts(known, clock),
+            reported: state.is_some(),
+            too_new: known.too_new,
+            desired_unreadable,
+            unmanaged: state.map(|state| guests::unmanaged(&state.unmanaged)).unwrap_or_default(),
+            storages: newest.map(numbers::storages).unwrap_or_default(),
+            charts: numbers::charts(&known.samples, range, clock),
+            ranges: Range::ALL.into_iter().map(|other| (other, other == range)).collect(),
+            events: known.events.iter().map(|event| EventRow::new(event, clock, name)).collect(),
+            reports: known.reports.iter().map(|report| ReportRow::new(report, clock)).collect(),
+            documents: known.documents.iter().map(|document| DocumentRow::new(document, clock)).collect(),
+            guests,
+        }
+    }
+}
+
+impl Top {
+    fn new(known: &Known, (clock, alive): (&Clock, Liveness)) -> Self {
+        let host = &known.host;
+        let summary = known.latest.as_ref().map(|latest| Summary::of(&latest.state));
+        Self {
+            href: format!("/hosts/{}", host.host_id),
+            name: Shown::new(&host.name),
+            customer: host.customer.as_deref().map(Shown::new),
+            liveness: alive.into(),
+            paused: host.paused.then_some(Badge::PAUSED),
+            heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
+            standing: Standing::new(host),
+            remarks: Remark::all(host, summary.as_ref()),
+        }
+    }
+}
+
+/// Small facts beside the name.
+fn facts(known: &Known, clock: &Clock) -> Vec<(&'static str, Shown)> {
+    let mut facts = Vec::new();
+    let mut fact = |name, text: String| facts.push((name, Shown::new(&text)));
+    if let Some(latest) = &known.latest {
+        let state = &latest.state;
+        if let NodeState::Present { node, pve_version } = &state.node {
+            fact("Node", node.to_string());
+            fact("Proxmox VE", pve_version.clone());
+        }
+        fact("Agent", state.agent_version.clone());
+        fact("State unchanged for", unchanged_for(latest.changed_at_ms, clock));
+        if state.journal_open > 0 {
+            fact("Steps without an outcome", state.journal_open.to_string());
+        }
+    }
+    if let Some(metrics) = known.samples.last().map(|sample| &sample.metrics) {
+        fact("Up for", seconds(metrics.uptime_s));
+        let cycle = metrics.cycle;
+        let cost = milliseconds(cycle.duration_ms);
+        fact(
+            "Last cycle",
+            format!("{cost}, {} requests, {} changing", cycle.requests, cycle.changing_requests),
+        );
+    }
+    fact("Host id", known.host.host_id.to_string());
+    facts
+}
+
+fn unchanged_for(since_ms: i64, clock: &Clock) -> String {
+    let apart_s = (clock.now.as_millisecond() - since_ms).max(0) / 1000;
+    seconds(apart_s.unsigned_abs())
+}
