@@ -21,7 +21,9 @@ async fn a_key_that_is_missing_unknown_or_of_another_kind_opens_nothing() {
         (Some(key(KeyKind::Host, 1)), "key_unknown"),
     ];
     for (authorization, code) in cases {
-        for (method, path) in [(Method::GET, POLL_PATH), (Method::POST, REPORT_PATH), (Method::POST, EVENTS_PATH)] {
+        for (method, path) in
+            [(Method::GET, POLL_PATH), (Method::POST, REPORT_PATH), (Method::POST, EVENTS_PATH)]
+        {
             let answer = hub.send(method, path, authorization.clone(), (None, vec![])).await;
             assert_eq!(answer.refusal(), (401, code.to_owned()), "{path}");
         }
@@ -34,7 +36,8 @@ async fn the_right_lookup_part_with_another_secret_is_refused() {
     let hub = Hub::start().await;
     let mut known = hub.add("box").await;
     assert_eq!(hub.poll(&known, "wait=0").await.status, 204, "and is remembered");
-    let lookup = data_encoding::BASE32_NOPAD.decode(known.key.lookup().to_ascii_uppercase().as_bytes()).unwrap();
+    let lookup =
+        data_encoding::BASE32_NOPAD.decode(known.key.lookup().to_ascii_uppercase().as_bytes()).unwrap();
     known.key = ApiKey::from_random(KeyKind::Host, lookup.try_into().unwrap(), &[0xee; 32]);
     assert_eq!(hub.poll(&known, "wait=0").await.refusal(), (401, "key_unknown".to_owned()));
 }
@@ -85,7 +88,10 @@ async fn secrets_are_types() {
     for name in ["hub.db", "hub.db-wal"] {
         let bytes = std::fs::read(hub.folder().join(name)).unwrap();
         let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
-        assert!(holds(known.key.lookup().as_bytes()) || name == "hub.db", "the test would find the key in {name}");
+        assert!(
+            holds(known.key.lookup().as_bytes()) || name == "hub.db",
+            "the test would find the key in {name}"
+        );
         assert!(!holds(&secret) && !holds(&pepper), "a secret lies in {name}");
     }
     let shown = format!("{:?} {:?}", known.key, Config::default());

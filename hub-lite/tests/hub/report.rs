@@ -42,7 +42,8 @@ async fn a_changed_report_is_stored_as_it_was_sent() {
     let encoded = (Some("zstd"), sent.clone());
     let answer = hub.send(Method::POST, REPORT_PATH, Some(bearer(&known.key)), encoded).await;
     assert_eq!(answer.status, 200);
-    let reports = hub.running.state.store.read(move |sql| host_reports::recent(sql, host_id, 9)).await.unwrap();
+    let reports =
+        hub.running.state.store.read(move |sql| host_reports::recent(sql, host_id, 9)).await.unwrap();
     assert_eq!(reports.len(), 1);
     assert!(reports[0].body.bytes == sent && reports[0].body.zstd);
     let latest = hub.running.state.store.read(move |sql| host_state::latest(sql, host_id)).await.unwrap();
@@ -66,9 +67,8 @@ async fn scope_comes_from_the_key() {
 async fn bombs_and_giants_are_refused() {
     let hub = Hub::start().await;
     let known = hub.add("box").await;
-    let send = |encoding, body| {
-        hub.send(Method::POST, REPORT_PATH, Some(bearer(&known.key)), (encoding, body))
-    };
+    let send =
+        |encoding, body| hub.send(Method::POST, REPORT_PATH, Some(bearer(&known.key)), (encoding, body));
     let bomb = zstd(&vec![b' '; 64 * 1024 * 1024]);
     assert!(bomb.len() < 64 * 1024, "the bomb itself is small");
     assert_eq!(send(Some("zstd"), bomb).await.refusal(), (413, "body_unpacks_badly".to_owned()));
@@ -102,7 +102,10 @@ async fn a_report_that_cannot_be_read_is_refused_with_a_word() {
         let answer = hub.post(&known, REPORT_PATH, text.into_bytes()).await;
         assert_eq!(answer.refusal(), (400, "report_malformed".to_owned()));
     }
-    assert!(hub.running.state.live.last_seen_ms(known.host_id).is_none(), "a refused report is no sign of life");
+    assert!(
+        hub.running.state.live.last_seen_ms(known.host_id).is_none(),
+        "a refused report is no sign of life"
+    );
     let newer = good.replacen('{', r#"{"from_the_future":{"a":[1]},"#, 1);
     assert_eq!(hub.post(&known, REPORT_PATH, newer.into_bytes()).await.status, 200);
 }

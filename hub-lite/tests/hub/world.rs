@@ -134,7 +134,7 @@ impl Hub {
         let author = Author { name: "test".to_owned(), note: None };
         let done = self.running.state.store.write(move |sql| {
             let host = hosts::get(sql, host_id)?.unwrap();
-            Ok(publish(sql, &host, bytes, &author, resume))
+            Ok(publish(sql, &host, &bytes, &author, resume))
         });
         let done = done.await.unwrap();
         self.running.state.reload(host_id).await.unwrap();
