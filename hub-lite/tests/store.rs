@@ -1,0 +1,162 @@
+//! The store alone: answers after the commit, one failing write spoils no other, what is old goes and what is needed stays.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use felhom_hub::store::host_reports::Body;
+use felhom_hub::store::host_state::{Changed, Summary};
+use felhom_hub::store::{Commit, Store, StoreError, host_metrics, host_reports, host_state, hosts};
+use felhom_shared::id::HostId;
+use felhom_shared::report::{GenerationState, Metrics, Outcome};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+fn count(sql: &Connection) -> Result<i64, StoreError> {
+    Ok(sql.query_row("SELECT count(*) FROM hosts", [], |row| row.get(0))?)
+}
+
+fn add(sql: &Connection, name: &str) -> Result<HostId, StoreError> {
+    let host_id = HostId(Uuid::new_v4());
+    hosts::add(sql, host_id, name, None, 0)?;
+    Ok(host_id)
+}
+
+#[tokio::test]
+async fn a_failing_write_is_rolled_back_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    // A slow disk makes the writes queue up, so that they share a transaction.
+    let slow = Commit { slowed_by: Duration::from_millis(50), ..Commit::default() };
+    let store = Store::open(folder.path(), slow).unwrap();
+    let writes = (0..40).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let write = store.write(move |sql| {
+                add(sql, &format!("box-{number}"))?;
+                if number % 4 == 0 { add(sql, &format!("box-{number}")).map(drop) } else { Ok(()) }
+            });
+            (number, write.await)
+        })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        let (number, result) = write.await.unwrap();
+        assert_eq!(result.is_err(), number % 4 == 0, "{number}: {result:?}");
+    }
+    assert_eq!(store.read(count).await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn writers_who_wait_together_share_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let commit_takes = Duration::from_millis(50);
+    let store = Store::open(folder.path(), Commit { slowed_by: commit_takes, ..Commit::default() }).unwrap();
+    let began = std::time::Instant::now();
+    let writes = (0..100).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(move |sql| add(sql, &format!("box-{number}"))).await })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() < commit_takes * 30, "100 writes took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_answered_write_is_seen_by_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    for number in 1..=20 {
+        store.write(move |sql| add(sql, &format!("box-{number}"))).await.unwrap();
+        let other = Connection::open(folder.path().join("hub.db")).unwrap();
+        assert_eq!(count(&other).unwrap(), number);
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_committed_is_not_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    // A foreign key that is checked at the commit, not at the statement.
+    let write = store.write(|sql| {
+        sql.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+        let sql_text = "INSERT INTO host_state (host_id, digest, report_id, changed_at_ms) VALUES ('nobody', x'00', 1, 0)";
+        Ok(sql.execute(sql_text, [])?)
+    });
+    assert!(matches!(write.await, Err(StoreError::Commit(_))));
+    store.write(|sql| add(sql, "next")).await.unwrap();
+    assert_eq!(store.read(count).await.unwrap(), 1);
+    assert!(store.read(host_state::stored).await.unwrap().is_empty());
+}
+
+fn changed(host_id: HostId, number: u8, summary: Option<Summary>) -> Changed {
+    let body = Body { bytes: vec![number], zstd: false };
+    let (digest, generation) = ([number; 32], GenerationState::default());
+    Changed { host_id, digest, body, generation, summary, now_ms: i64::from(number) }
+}
+
+#[tokio::test]
+async fn pruning_forgets_old_reports_and_never_a_hosts_latest() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    let kept = store.write(|sql| {
+        let (busy, quiet) = (add(sql, "busy")?, add(sql, "quiet")?);
+        host_state::put(sql, &changed(quiet, 1, None))?;
+        for number in 2..=9 {
+            host_state::put(sql, &changed(busy, number, None))?;
+        }
+        let pruned = host_reports::prune(sql, 8)?;
+        let numbers = |host_id| -> Result<Vec<u8>, StoreError> {
+            Ok(host_reports::recent(sql, host_id, 99)?.iter().map(|report| report.body.bytes[0]).collect())
+        };
+        Ok((pruned, numbers(busy)?, numbers(quiet)?))
+    });
+    assert_eq!(kept.await.unwrap(), (6, vec![9, 8], vec![1]));
+}
+
+#[tokio::test]
+async fn metrics_are_a_ring_of_a_week() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    let minutes = 30 * 24 * 60;
+    let series = store.write(move |sql| {
+        let host_id = add(sql, "here")?;
+        for minute in (0..minutes).step_by(5) {
+            let sample = host_metrics::Sample { at_ms: minute * 60_000, metrics: Metrics::default() };
+            host_metrics::put(sql, host_id, &sample)?;
+        }
+        host_metrics::series(sql, host_id, 0)
+    });
+    let series = series.await.unwrap();
+    assert_eq!(series.len(), 7 * 24 * 6);
+    assert!(series.is_sorted_by(|a, b| a.at_ms < b.at_ms));
+    assert_eq!(series.last().unwrap().at_ms, (minutes - 5) * 60_000);
+}
+
+#[tokio::test]
+async fn the_overview_tells_silence_from_not_understood_from_a_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    let summary = Summary {
+        agent_version: "0.1.0".to_owned(),
+        node_unreadable: None,
+        outcomes: BTreeMap::from([(Outcome::Converged, 3), (Outcome::Held, 1)]),
+        unmanaged: 2,
+        journal_open: 0,
+        refused: None,
+    };
+    let told = Some(summary.clone());
+    let overview = store.write(move |sql| {
+        let (newer, told_host) = (add(sql, "newer")?, add(sql, "told")?);
+        add(sql, "silent")?;
+        host_state::put(sql, &changed(newer, 1, None))?;
+        host_state::put(sql, &changed(told_host, 2, told))?;
+        hosts::overview(sql)
+    });
+    let rows: Vec<_> = overview
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|row| (row.host.name, row.summary, row.changed_at_ms))
+        .collect();
+    let expected = [("newer", None, Some(1)), ("silent", None, None), ("told", Some(summary), Some(2))];
+    assert_eq!(rows, expected.map(|(name, summary, at_ms)| (name.to_owned(), summary, at_ms)));
+}
