@@ -8,7 +8,7 @@ use std::time::Duration;
 use felhom_shared::wire::PollAnswer;
 use serde_json::Value;
 
-use crate::world::{Hub, KnownBox, document};
+use crate::world::{Hub, KnownBox, document, received};
 
 struct Said {
     code: i32,
@@ -141,4 +141,25 @@ async fn a_command_beside_the_running_hub_wakes_the_parked_poll() {
         status = hub.poll(&known, "wait=0").await.status.as_u16();
     }
     assert_eq!(status, 401, "the old key still works");
+}
+
+/// A hub restored from a backup: publishing is refused until a person resumes, which goes above the box.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_is_ahead_is_resumed_by_hand() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    hub.publish(known.host_id, &document(Some(512)), false).await.unwrap();
+    hub.report(&known, &received(known.host_id, 41, &"a".repeat(64))).await;
+    let folder = hub.folder().to_owned();
+    let commands = tokio::task::spawn_blocking(move || {
+        let next = document(Some(640));
+        let listed = run(&folder, &["--json", "host", "list"], "").json();
+        let refused = run(&folder, &["desired", "publish", "box", "-", "--yes"], &next);
+        let resumed = run(&folder, &["--json", "desired", "resume", "box", "-", "--yes"], &next);
+        (listed, refused, resumed)
+    });
+    let (listed, refused, resumed) = commands.await.unwrap();
+    assert_eq!(listed[0]["conflict"], true);
+    assert!(refused.code == 2 && refused.err.contains("desired resume box"), "{}", refused.err);
+    assert_eq!(resumed.json()["generation"], 42);
 }

@@ -90,3 +90,36 @@ async fn a_hub_that_stops_lets_parked_polls_go() {
     hub.running.shutdown().await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(8), "nobody is waited for who is not there");
 }
+
+/// Reports and publishing at once: neither loses the other's numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_beside_publishing_lose_nothing() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    for round in 1..=10 {
+        let text = document(Some(512 + round));
+        let beside = report(known.host_id, u64::from(round));
+        let (published, reported) =
+            tokio::join!(hub.publish(known.host_id, &text, false), hub.report(&known, &beside));
+        assert_eq!(reported.status, 200);
+        let generation = Some(published.unwrap().generation);
+        assert_eq!(hub.host(known.host_id).await.desired, generation);
+        assert_eq!(hub.running.state.live.intent(known.host_id).generation, generation);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_with_many_parked_polls_stops_in_order() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    let (state, begun) = (hub.running.state.clone(), Instant::now());
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        state.live.stop();
+    };
+    let polls = futures_util::future::join_all((0..300).map(|_| hub.poll(&known, "wait=60")));
+    let (answers, ()) = tokio::join!(polls, stop);
+    assert!(answers.iter().all(|answer| answer.status == 204), "each parked poll is answered, none is cut");
+    hub.running.shutdown().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
