@@ -219,6 +219,7 @@ impl Cycle {
         for telling in tellings(self.last.as_ref(), state) {
             self.state.tell(&telling, now)?;
         }
+        self.state.put_outcomes(state, now)?;
         self.state.put_last_report(state)?;
         self.last = Some(state.clone());
         Ok(())

@@ -7,7 +7,7 @@ use felhom_shared::report::{HostState, Note, NoteKind, Outcome, StepOutcome};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::paint::{Tone, clean, json, line, paint, word};
+use super::paint::{clean, json, line, word};
 use super::plan::{in_force, look, print_guest, print_note};
 use super::setup::state_to_read;
 use super::{Cli, CliError};
@@ -22,7 +22,7 @@ struct Explanation {
     vmid: u32,
     outcome: Outcome,
     must_act: &'static str,
-    failing_since: Option<Timestamp>,
+    since: Option<Timestamp>,
     notes: Vec<Note>,
     next_steps: Vec<String>,
     history: Vec<String>,
@@ -41,23 +41,24 @@ pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
     let state = state_to_read(&config)?;
     let past =
         state.as_ref().map(|state| state.history(spec.guest_id, HISTORY)).transpose()?.unwrap_or_default();
+    let outcome = state.as_ref().map(|state| state.outcome_since(spec.guest_id)).transpose()?.flatten();
+    // A fresh reading may already differ from the last cycle; then its outcome is as old as this moment.
+    let since = outcome.filter(|(outcome, _)| *outcome == guest.outcome).map(|(_, since)| since);
     let report: Option<HostState> = state.map(|state| state.last_report()).transpose()?.flatten();
     let told =
         report.and_then(|report| report.guests.into_iter().find(|told| told.guest_id == spec.guest_id));
     // The running agent knows of back-off and budget; a fresh plan does not.
-    let waiting: Vec<Note> = told
-        .map(|told| told.notes.into_iter().filter(|note| note.kind == NoteKind::Waiting).collect())
-        .unwrap_or_default();
+    let waiting = told.map(|told| told.notes).unwrap_or_default().into_iter();
+    let waiting = waiting.filter(|note| note.kind == NoteKind::Waiting && !guest.notes.contains(note));
     let notes: Vec<Note> = guest.notes.iter().cloned().chain(waiting).collect();
-    let since = failing_since(&past);
-    let must_act = who_must_act(guest.outcome, since.is_some());
+    let must_act = who_must_act(guest.outcome, failing(&past));
     if cli.json {
         json(&Explanation {
             guest: guest.name.clone(),
             vmid: guest.vmid.get(),
             outcome: guest.outcome,
             must_act,
-            failing_since: since,
+            since,
             notes,
             next_steps: guest.steps.iter().map(|step| format!("{}: {step}", step.word())).collect(),
             history: past.iter().map(past_line).collect(),
@@ -66,10 +67,8 @@ pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
     }
     print_guest(guest);
     notes.iter().skip(guest.notes.len()).for_each(print_note);
-    line(&format!("it is {}; {must_act}", word(guest.outcome)));
-    if let Some(since) = since {
-        line(&paint(Tone::Bad, &format!("steps have failed since {since}")));
-    }
+    let since = since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
+    line(&format!("it is {}{since}; {must_act}", word(guest.outcome)));
     if !past.is_empty() {
         line("last steps, newest first:");
         past.iter().for_each(|step| line(&format!("  {}", clean(&past_line(step)))));
@@ -81,13 +80,12 @@ fn past_line(past: &PastStep) -> String {
     let outcome =
         past.outcome.map_or_else(|| "open".to_owned(), |outcome| format!("{outcome:?}").to_lowercase());
     let why = past.failure.as_ref().map(|failure| format!(" - {}", failure.text)).unwrap_or_default();
-    format!("{}  {}  {outcome}{why}", past.began_at, past.step.word())
+    format!("{:.0}  {}  {outcome}{why}", past.began_at, past.step.word())
 }
 
-/// The beginning of the unbroken row of failures that reaches to now.
-fn failing_since(past: &[PastStep]) -> Option<Timestamp> {
-    let failed = past.iter().take_while(|step| step.outcome == Some(StepOutcome::Failed));
-    failed.last().map(|step| step.began_at)
+/// Whether the last thing that was tried failed.
+fn failing(past: &[PastStep]) -> bool {
+    past.first().is_some_and(|step| step.outcome == Some(StepOutcome::Failed))
 }
 
 fn who_must_act(outcome: Outcome, failing: bool) -> &'static str {

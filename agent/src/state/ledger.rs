@@ -1,8 +1,11 @@
 //! The document in force, what was last seen of the hub's, and how far the box has come.
 
+use std::collections::BTreeMap;
+
 use felhom_shared::desired::DesiredState;
-use felhom_shared::id::Generation;
-use felhom_shared::report::DocumentRefusal;
+use felhom_shared::id::{Generation, GuestId};
+use felhom_shared::report::{DocumentRefusal, GuestReport, HostState, Outcome};
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,9 @@ const LAST_SEEN: &str = "last_seen";
 const REACHED: &str = "reached";
 const REFUSED: &str = "refused";
 const LAST_REPORT: &str = "last_report";
+const OUTCOMES: &str = "outcomes";
+
+type Outcomes = BTreeMap<GuestId, (Outcome, Timestamp)>;
 
 impl State {
     /// The document in force.
@@ -89,6 +95,22 @@ impl State {
     /// Keeps a report for `felhom-agent status`.
     pub fn put_last_report<T: Serialize>(&self, report: &T) -> Result<(), StateError> {
         self.put(LAST_REPORT, report)
+    }
+
+    /// Notes since when each guest has its outcome.
+    pub fn put_outcomes(&self, state: &HostState, now: Timestamp) -> Result<(), StateError> {
+        let before: Outcomes = self.get(OUTCOMES)?.unwrap_or_default();
+        let since = |guest: &GuestReport| match before.get(&guest.guest_id) {
+            Some((outcome, since)) if *outcome == guest.outcome => *since,
+            _ => now,
+        };
+        let after = state.guests.iter().map(|guest| (guest.guest_id, (guest.outcome, since(guest))));
+        self.put(OUTCOMES, &after.collect::<Outcomes>())
+    }
+
+    /// The outcome a guest had after the last cycle, and since when.
+    pub fn outcome_since(&self, guest_id: GuestId) -> Result<Option<(Outcome, Timestamp)>, StateError> {
+        Ok(self.get::<Outcomes>(OUTCOMES)?.and_then(|outcomes| outcomes.get(&guest_id).copied()))
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
