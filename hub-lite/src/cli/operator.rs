@@ -13,11 +13,18 @@ use crate::password;
 use crate::store::{audit, operators, sessions};
 
 const PASSWORD_CHARS_MIN: usize = 12;
+/// What the login form takes.
+const PASSWORD_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OperatorCommand {
-    /// Add an operator, or change a password; it is asked for, or read from standard input.
+    /// Add an operator; the password is asked for, or read from standard input.
     Add {
+        /// The login name.
+        name: String,
+    },
+    /// Change an operator's password; who is logged in with the old one is logged out.
+    Passwd {
         /// The login name.
         name: String,
     },
@@ -33,6 +40,7 @@ pub(super) enum OperatorCommand {
 pub(super) fn run(cli: &Cli, command: &OperatorCommand) -> Result<ExitCode, CliError> {
     match command {
         OperatorCommand::Add { name } => add(cli, name)?,
+        OperatorCommand::Passwd { name } => passwd(cli, name)?,
         OperatorCommand::List => list(cli)?,
         OperatorCommand::Remove { name } => remove(cli, name)?,
     }
@@ -46,19 +54,44 @@ fn add(cli: &Cli, name: &str) -> Result<(), CliError> {
             "a login name has 1 to 64 letters, digits, '-', '_', '.' or '@'".to_owned(),
         ));
     }
-    let typed = read_password()?;
-    if typed.chars().count() < PASSWORD_CHARS_MIN {
-        return Err(CliError::Said(format!("the password needs at least {PASSWORD_CHARS_MIN} characters")));
-    }
-    let hash = password::hash(&typed)
-        .map_err(|error| CliError::Said(format!("the password cannot be hashed: {error}")))?;
+    let hash = ask_hash()?;
     cli.transact(|sql, _| {
+        if operators::password(sql, name)?.is_some() {
+            let text = format!(
+                "there is an operator {name:?} already; `felhom-hub operator passwd` changes a password"
+            );
+            return Err(CliError::Said(text));
+        }
         operators::put(sql, name, &hash, now_ms())?;
-        sessions::remove_all(sql, name)?;
         Ok(audit::append(sql, &author(), "operator_added", None, (name, now_ms()))?)
     })?;
     line(&format!("{name} may log in"));
     Ok(())
+}
+
+fn passwd(cli: &Cli, name: &str) -> Result<(), CliError> {
+    let hash = ask_hash()?;
+    cli.transact(|sql, _| {
+        if operators::password(sql, name)?.is_none() {
+            return Err(CliError::Said(format!("there is no operator {name:?}")));
+        }
+        operators::put(sql, name, &hash, now_ms())?;
+        sessions::remove_all(sql, name)?;
+        Ok(audit::append(sql, &author(), "password_changed", None, (name, now_ms()))?)
+    })?;
+    line(&format!("{name} has the new password and is logged out everywhere"));
+    Ok(())
+}
+
+fn ask_hash() -> Result<String, CliError> {
+    let typed = read_password()?;
+    if typed.chars().count() < PASSWORD_CHARS_MIN {
+        return Err(CliError::Said(format!("the password needs at least {PASSWORD_CHARS_MIN} characters")));
+    }
+    if typed.len() > PASSWORD_BYTES_MAX {
+        return Err(CliError::Said(format!("the password has more than {PASSWORD_BYTES_MAX} bytes")));
+    }
+    password::hash(&typed).map_err(|error| CliError::Said(format!("the password cannot be hashed: {error}")))
 }
 
 fn read_password() -> Result<Zeroizing<String>, CliError> {

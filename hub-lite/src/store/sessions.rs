@@ -35,7 +35,7 @@ pub fn insert(sql: &Connection, cookie: &[u8; 32], session: &Session) -> Result<
     Ok(())
 }
 
-/// A session that is neither idle nor old.
+/// A session that is neither idle nor old, and whose operator still is one.
 pub fn get(
     sql: &Connection,
     cookie: &[u8; 32],
@@ -44,7 +44,8 @@ pub fn get(
 ) -> Result<Option<Session>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT operator, csrf, created_at_ms, used_at_ms FROM sessions
-         WHERE cookie_sha256 = $1 AND used_at_ms >= $2 AND created_at_ms >= $3",
+         WHERE cookie_sha256 = $1 AND used_at_ms >= $2 AND created_at_ms >= $3
+         AND operator IN (SELECT name FROM operators)",
     )?;
     let row = statement.query_row(params![cookie, used_since_ms, created_since_ms], |row| {
         Ok(Session {

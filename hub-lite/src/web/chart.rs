@@ -86,7 +86,7 @@ impl Chart {
         let drawn: Vec<Drawn> = lines
             .into_iter()
             .filter(|line| !line.points.is_empty())
-            .map(|line| draw(line, span, top))
+            .map(|line| draw(line, span, (scale, top)))
             .collect();
         let told =
             drawn.iter().map(|line| format!("{} now {}, at most {}", line.name, line.newest, line.highest));
@@ -101,8 +101,11 @@ impl Chart {
     }
 }
 
-fn draw(line: Line, span: &Span, top: f64) -> Drawn {
-    let value = |value: f64| if top >= 20.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+fn draw(line: Line, span: &Span, (scale, top): (Scale, f64)) -> Drawn {
+    let value = |value: f64| match scale {
+        Scale::Percent => format!("{value:.0} %"),
+        Scale::Open { .. } => format!("{value:.2}"),
+    };
     let highest = line.points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
     let newest = line.points.last().map_or(0.0, |(_, value)| *value);
     let points = thin(&line.points, span);
@@ -183,7 +186,8 @@ fn tick_across(time: civil::DateTime, span: &Span, format: &str) -> Option<Tick>
     let at_ms = time.to_zoned_datetime(span.zone.clone()).ok()?.timestamp().as_millisecond();
     let at = x(at_ms, span);
     // A label at the very edge would be cut off.
-    (LEFT..=WIDTH - RIGHT).contains(&at)
+    (LEFT..=WIDTH - RIGHT)
+        .contains(&at)
         .then(|| Tick { at: format!("{at:.1}"), label: time.strftime(format).to_string() })
 }
 
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_scale_is_round_and_holds_the_highest_value() {
-        for (highest, top) in [(1.0, 1.0), (0.9, 1.0), (7.3, 8.0), (33.0, 40.0), (101.0, 125.0)] {
+        for (highest, top) in [(1.0, 1.0), (0.9, 1.0), (7.3, 8.0), (33.0, 40.0), (101.0, 150.0)] {
             let (found, step) = nice(highest);
             assert!((found - top).abs() < 1e-9, "{highest}: {found}");
             assert!((2.0..=5.01).contains(&(found / step)));

@@ -94,7 +94,10 @@ impl GenerationPage {
             before: change.before.as_ref().map(text),
             after: change.after.as_ref().map(text),
         };
+        let written = String::from_utf8_lossy(&document.bytes);
         let pretty = serde_json::to_string_pretty(&value).expect("a value that was parsed has string keys");
+        // As its author laid it out, unless that was on one line.
+        let laid_out = if written.lines().count() > 1 { &*written } else { &pretty };
         Self {
             href: format!("/hosts/{}", host.host_id),
             name: Shown::new(&host.name),
@@ -105,7 +108,7 @@ impl GenerationPage {
             digest: document.digest.clone(),
             before: before.as_ref().map(|before| before.generation.0),
             changes: changes.into_iter().map(change).collect(),
-            lines: pretty.lines().map(Shown::new).collect(),
+            lines: laid_out.lines().map(Shown::new).collect(),
             is_current: host.desired == Some(document.generation),
         }
     }

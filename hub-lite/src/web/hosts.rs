@@ -105,7 +105,7 @@ impl Row {
             liveness: alive.into(),
             heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
             paused: host.paused.then_some(Badge::PAUSED),
-            standing: Standing::new(host),
+            standing: Standing::new(host, summary),
             guests: summary.map(Guests::new),
             unread: summary.is_none() && changed_at_ms.is_some(),
             remarks: Remark::all(host, summary),

@@ -26,6 +26,7 @@ const BEAT: Duration = Duration::from_secs(15);
 /// A page of many hosts would otherwise be fetched anew with every report of any of them.
 const PAUSE_ALL: Duration = Duration::from_secs(5);
 const PAUSE_ONE: Duration = Duration::from_secs(1);
+const LOOK_FOR_STOP: Duration = Duration::from_millis(500);
 
 /// How many more pages may be open.
 #[derive(Clone)]
@@ -83,17 +84,22 @@ fn watch(
 }
 
 impl Watch {
-    /// The next thing to tell; `None` once the session has ended.
+    /// The next thing to tell; `None` once the session has ended or the hub stops.
     async fn next(&mut self) -> Option<Event> {
         if !self.greeted {
             self.greeted = true;
             return Some(Event::default().event("hello").data("live"));
         }
-        let rung = tokio::time::timeout(BEAT, self.rung()).await;
-        if matches!(rung, Ok(false)) || !self.session_lives().await {
+        let state = self.state.clone();
+        let rung = tokio::select! {
+            rung = self.rung() => rung,
+            () = tokio::time::sleep(BEAT) => false,
+            () = stopping(&state) => return None,
+        };
+        if !self.session_lives().await {
             return None;
         }
-        if rung.is_err() {
+        if !rung {
             return Some(Event::default().comment("here"));
         }
         tokio::time::sleep(self.pause).await;
@@ -116,5 +122,12 @@ impl Watch {
 
     async fn session_lives(&self) -> bool {
         matches!(self.session.find(&self.state.store).await, Ok(Some(_)))
+    }
+}
+
+/// Ends soon after the hub was told to stop: an open page must not hold it up.
+async fn stopping(state: &AppState) {
+    while !state.live.is_stopping() {
+        tokio::time::sleep(LOOK_FOR_STOP).await;
     }
 }

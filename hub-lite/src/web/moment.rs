@@ -5,8 +5,6 @@ use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::amount::seconds;
-
 /// What "now" and "here" are while one page is made.
 #[derive(Debug, Clone)]
 pub(super) struct Clock {
@@ -55,15 +53,11 @@ impl Clock {
 
 /// One unit is enough for "about when"; the exact time stands beside it.
 fn coarse(apart_s: u64) -> String {
-    let unit = match apart_s {
-        0..=119 => 1,
-        120..=7199 => 60,
-        7200..=172_799 => 3600,
-        _ => 86_400,
-    };
     match apart_s {
-        60..=119 => "1 min".to_owned(),
-        _ => seconds(apart_s / unit * unit),
+        0..=59 => format!("{apart_s} s"),
+        60..=7199 => format!("{} min", apart_s / 60),
+        7200..=172_799 => format!("{} h", apart_s / 3600),
+        _ => format!("{} d", apart_s / 86_400),
     }
 }
 

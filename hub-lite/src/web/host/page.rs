@@ -172,7 +172,7 @@ impl Top {
             liveness: alive.into(),
             paused: host.paused.then_some(Badge::PAUSED),
             heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
-            standing: Standing::new(host),
+            standing: Standing::new(host, summary.as_ref()),
             remarks: Remark::all(host, summary.as_ref()),
         }
     }

@@ -4,6 +4,7 @@ use felhom_shared::event::Event;
 use felhom_shared::id::{Generation, GuestId};
 use felhom_shared::report::{HostReport, Outcome};
 
+use super::standing::number;
 use crate::store::desired_history::Published;
 use crate::store::events::StoredEvent;
 use crate::store::host_reports::StoredReport;
@@ -103,8 +104,4 @@ impl DocumentRow {
             size: bytes(published.bytes.len() as u64),
         }
     }
-}
-
-fn number(generation: Option<Generation>) -> String {
-    generation.map_or_else(|| "–".to_owned(), |generation| generation.to_string())
 }

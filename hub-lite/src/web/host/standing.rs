@@ -1,7 +1,9 @@
 //! How far a host has come, and what stands in its way: shared by the list and the host's own page.
 
 use felhom_shared::id::Generation;
+use felhom_shared::report::DocumentRefusal;
 
+use crate::checks::conflict::held;
 use crate::store::host_state::Summary;
 use crate::store::hosts::Host;
 use crate::web::badge::Tone;
@@ -9,98 +11,99 @@ use crate::web::shown::Shown;
 
 /// Published, received and reached, which are three different facts (`reached_is_not_received`).
 pub(in crate::web) struct Standing {
-    pub(in crate::web) published: String,
-    pub(in crate::web) received: String,
-    pub(in crate::web) reached: String,
     pub(in crate::web) text: &'static str,
     pub(in crate::web) tone: Tone,
+    /// Each fact with its number; one is enough where they agree.
+    pub(in crate::web) facts: Vec<(&'static str, String)>,
 }
 
 impl Standing {
-    pub(in crate::web) fn new(host: &Host) -> Self {
-        let number =
-            |generation: Option<Generation>| generation.map_or_else(|| "–".to_owned(), |g| g.to_string());
+    pub(in crate::web) fn new(host: &Host, summary: Option<&Summary>) -> Self {
+        let refused = summary.and_then(|summary| summary.refused.as_ref()).map(|refusal| refusal.generation);
         let (text, tone) = match (host.desired, host.received, host.reached) {
             _ if host.in_conflict() => ("conflict", Tone::Bad),
             (None, ..) => ("nothing published", Tone::Quiet),
+            (desired, ..) if refused == desired => ("refused by the agent", Tone::Bad),
             (desired, received, _) if received != desired => ("not received yet", Tone::Busy),
             (desired, _, reached) if reached != desired => ("received, not reached", Tone::Busy),
             _ => ("reached", Tone::Good),
         };
-        Self {
-            published: number(host.desired),
-            received: number(host.received),
-            reached: number(host.reached),
-            text,
-            tone,
+        Self { text, tone, facts: Self::facts(host, tone) }
+    }
+
+    fn facts(host: &Host, tone: Tone) -> Vec<(&'static str, String)> {
+        let all = [("published", host.desired), ("received", host.received), ("reached", host.reached)];
+        match (tone, host.desired) {
+            (Tone::Good, Some(generation)) => vec![("generation", generation.to_string())],
+            (Tone::Quiet, None) if host.received.is_none() => Vec::new(),
+            _ => all.map(|(fact, generation)| (fact, number(generation))).into(),
         }
     }
+}
+
+/// A generation, or a dash where there is none.
+pub(in crate::web) fn number(generation: Option<Generation>) -> String {
+    generation.map_or_else(|| "–".to_owned(), |generation| generation.to_string())
 }
 
 /// Something that concerns the whole host.
 pub(in crate::web) struct Remark {
     pub(in crate::web) tone: Tone,
-    pub(in crate::web) title: &'static str,
+    pub(in crate::web) title: String,
     pub(in crate::web) text: Shown,
     pub(in crate::web) code: Option<Shown>,
+    /// What to run.
+    pub(in crate::web) command: Option<String>,
 }
 
 impl Remark {
     /// All that apply, the worst first.
     pub(in crate::web) fn all(host: &Host, summary: Option<&Summary>) -> Vec<Self> {
-        let mut remarks = Vec::new();
-        if host.in_conflict() {
-            remarks.push(Self::conflict(host));
-        }
-        if let Some(refusal) = summary.and_then(|summary| summary.refused.as_ref()) {
-            let text = format!(
-                "Generation {}: {} The last good document stays in force.",
-                refusal.generation,
-                sentence(&refusal.text)
-            );
-            remarks.push(Self {
-                tone: Tone::Bad,
-                title: "The agent refused the document.",
-                text: Shown::new(&text),
-                code: Some(Shown::new(&refusal.code)),
-            });
-        }
-        if let Some(text) = summary.and_then(|summary| summary.node_unreadable.as_ref()) {
-            remarks.push(Self {
-                tone: Tone::Warn,
-                title: "The node could not be read.",
-                text: Shown::new(&format!(
-                    "{} Nothing is concluded from that and nothing is changed.",
-                    sentence(text)
-                )),
-                code: None,
-            });
-        }
-        if host.paused {
-            let text = format!(
-                "It observes and reports, and changes nothing. `felhom-hub host resume {}` lets it go on.",
-                host.name
-            );
-            remarks.push(Self { tone: Tone::Warn, title: "Paused.", text: Shown::new(&text), code: None });
-        }
-        remarks
+        let conflict = host.in_conflict().then(|| Self::conflict(host));
+        let refused = summary.and_then(|summary| summary.refused.as_ref()).map(Self::refused);
+        let unreadable = summary.and_then(|summary| summary.node_unreadable.as_deref()).map(Self::unreadable);
+        let paused = host.paused.then(|| Self::paused(host));
+        [conflict, refused, unreadable, paused].into_iter().flatten().collect()
+    }
+
+    fn new(tone: Tone, title: impl Into<String>, text: &str) -> Self {
+        Self { tone, title: title.into(), text: Shown::new(text), code: None, command: None }
     }
 
     fn conflict(host: &Host) -> Self {
-        let held = |generation: Option<Generation>| {
-            generation.map_or_else(|| "none".to_owned(), |generation| format!("generation {generation}"))
-        };
         let text = if host.desired == host.received {
             format!("The box holds other bytes under {} than this hub.", held(host.received))
         } else {
             format!("The box has received {}, this hub holds {}.", held(host.received), held(host.desired))
         };
         let text = format!(
-            "{text} The hub was probably restored from a backup. Compare, then run \
-             `felhom-hub desired resume {}` with the document that is right.",
-            host.name
+            "{text} The hub was probably restored from a backup. Compare, then say which document is right:"
         );
-        Self { tone: Tone::Bad, title: "Conflict.", text: Shown::new(&text), code: None }
+        let command = Some(format!("felhom-hub desired resume {} FILE", host.name));
+        Self { command, ..Self::new(Tone::Bad, "Conflict.", &text) }
+    }
+
+    fn refused(refusal: &DocumentRefusal) -> Self {
+        let title = format!("The agent refused generation {}:", refusal.generation);
+        let text = format!("{} The last good document stays in force.", sentence(&refusal.text));
+        Self { code: Some(Shown::new(&refusal.code)), ..Self::new(Tone::Bad, title, &text) }
+    }
+
+    fn unreadable(text: &str) -> Self {
+        let text = format!("{} Nothing is concluded from that and nothing is changed.", sentence(text));
+        Self::new(Tone::Warn, "The node could not be read:", &text)
+    }
+
+    fn paused(host: &Host) -> Self {
+        let command = Some(format!("felhom-hub host resume {}", host.name));
+        Self {
+            command,
+            ..Self::new(
+                Tone::Warn,
+                "Paused.",
+                "It observes and reports, and changes nothing. To let it go on:",
+            )
+        }
     }
 }
 
