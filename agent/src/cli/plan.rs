@@ -84,7 +84,13 @@ fn print(observed: &ObservedHost, plan: &Plan) {
     let steps: usize = plan.guests.iter().map(|guest| guest.steps.len()).sum();
     let held =
         plan.guests.iter().flat_map(|guest| &guest.notes).filter(|note| note.kind == NoteKind::Held).count();
-    line(&format!("{steps} steps on {changed} guests; {held} held for a signature; nothing was done"));
+    let (steps, changed) = (counted(steps, "step"), counted(changed, "guest"));
+    line(&format!("{steps} on {changed}; {held} held for a signature; nothing was done"));
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 pub(super) fn print_guest(guest: &GuestPlan) {

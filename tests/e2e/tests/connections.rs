@@ -1,7 +1,5 @@
 //! pveproxy's connections come and go; the agent does not mind.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::time::Duration;
 
 use fake_pve::Options;

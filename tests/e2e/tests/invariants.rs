@@ -1,7 +1,5 @@
 //! The named invariants that no single module can keep alone.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -36,7 +34,9 @@ fn intent_before_effect() {
                 assert_eq!((*changes, *open), (begun, 1), "on disk before PVE hears of it: {seen:?}");
                 begun += 1;
             }
-            Boundary::AfterCall | Boundary::AfterTask | Boundary::BeforeEnd => assert_eq!((*changes, *open), (begun, 1)),
+            Boundary::AfterCall | Boundary::AfterTask | Boundary::BeforeEnd => {
+                assert_eq!((*changes, *open), (begun, 1));
+            }
             Boundary::BeforeBegin | Boundary::AfterEnd => assert_eq!(*open, 0, "{boundary:?}"),
         }
     }
@@ -47,7 +47,9 @@ fn reached_is_not_received() {
     let house = House::new();
     let mut agent = house.agent();
     agent.desire(&document([lxc(101, "web"), lxc(102, "files")]));
-    house.control().add_fault(Fault::on("POST", "/nodes/*/lxc/102/status/start").always().task_fails("no such bridge"));
+    house
+        .control()
+        .add_fault(Fault::on("POST", "/nodes/*/lxc/102/status/start").always().task_fails("no such bridge"));
     let end = agent.cycle();
     assert_eq!((end.outcome(101), end.outcome(102)), (Outcome::Converged, Outcome::Failed));
     assert!(end.state.generation.received.is_some());
@@ -60,7 +62,8 @@ fn reached_is_not_received() {
 #[test]
 fn unreadable_is_not_absent() {
     // A token without rights is answered 200 and an empty list; the guest is there all the same.
-    let poor = Token::poor("low@pve!agent", "9c4c0d3e-0000-4000-8000-00000000beef").grant("/nodes", &["Sys.Audit"]);
+    let poor =
+        Token::poor("low@pve!agent", "9c4c0d3e-0000-4000-8000-00000000beef").grant("/nodes", &["Sys.Audit"]);
     let text = format!("{}={}", poor.id, poor.secret);
     let house = House::with(Options { tokens: vec![poor], ..Options::default() }).with_token(&text);
     let mut agent = house.agent();

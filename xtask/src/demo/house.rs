@@ -89,7 +89,8 @@ impl House {
     /// Publishes a file with the operator's own command.
     pub(super) fn publish(&mut self, desired: &Path) -> Result<(), Failed> {
         let mut publish = self.hub_command();
-        must(publish.args(["desired", "publish", HOST, "--yes"]).arg(desired))?;
+        let shown = output(publish.args(["desired", "publish", HOST, "--yes"]).arg(desired))?;
+        println!("{}", shown.lines().last().unwrap_or_default());
         self.generation = self.host()?["desired"].as_u64().unwrap_or(0);
         Ok(())
     }
