@@ -31,7 +31,7 @@ pub(crate) fn untidy(node: &Snapshot) -> Vec<String> {
         match node.guests.get(&vmid) {
             None => broken.push(format!("{volid} belongs to no guest")),
             Some(guest) if !uses(guest, volid) => {
-                broken.push(format!("{volid} is used by no disk of {vmid}"))
+                broken.push(format!("{volid} is used by no disk of {vmid}"));
             }
             Some(_) => {}
         }

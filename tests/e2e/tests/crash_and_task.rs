@@ -99,6 +99,7 @@ fn run(case: &Case, fate: Fate, boundary: Boundary) {
 
     let mut agent = house.agent();
     if case.leaves_a_lock && matches!(fate, Fate::IsKilled | Fate::PowerCut) {
+        assert!(control.wait_idle(Duration::from_secs(10)), "{what}: the task does not end");
         for _ in 0..3 {
             let end = agent.cycle();
             assert!(

@@ -26,19 +26,30 @@ fn converged(report: &HostReport) -> bool {
     !guests.is_empty() && guests.iter().all(|guest| guest.outcome == Outcome::Converged)
 }
 
-#[test]
-fn desired_refusals() {
+/// A box that has accepted the good document is offered another.
+fn offer(code: &str, generation: u64, text: &str) {
     let (house, hub) = (House::new(), HostileHub::start());
     let _agent = house.run(&hub.at());
     hub.say(Answer::document(IN_FORCE, &good()));
     hub.next_report(PATIENCE, converged);
 
+    hub.say(Answer::document(generation, text));
+    let report = hub.next_report(PATIENCE, refused(code));
+
+    assert!(converged(&report), "{code}: the good document is no longer in force");
+    let told = report.state.generation;
+    assert_eq!(told.received, Some(Generation(IN_FORCE)), "{code}: another document is in force");
+    assert_eq!(told.refused.unwrap().generation, Generation(generation), "{code}");
+    assert_eq!(house.control().snapshot().guests.len(), 2, "{code}: a refused document made a guest");
+}
+
+#[test]
+fn desired_refusals() {
     let other = serde_json::to_string(&document([lxc(101, "web"), lxc(102, "files")])).unwrap();
     let empty = serde_json::to_string(&document([])).unwrap();
     let twins = serde_json::to_string(&document([lxc(101, "web"), lxc(101, "files")])).unwrap();
     let unknown = good().replacen("\"cores\"", "\"cpu_type\":\"host\",\"cores\"", 1);
-    let large = format!("{}{}}}", good().trim_end_matches('}'), " ".repeat(1024 * 1024));
-    let large = format!("{large}{}", "}".repeat(good().len() - good().trim_end_matches('}').len() - 1));
+    let large = good().replacen('{', &format!("{{{}", " ".repeat(1024 * 1024)), 1);
     let cases: [(&str, u64, &str); 8] = [
         ("generation_older", IN_FORCE - 1, &other),
         ("generation_same_other_bytes", IN_FORCE, &other),
@@ -49,15 +60,11 @@ fn desired_refusals() {
         ("desired_malformed", IN_FORCE + 1, r#"["not a document"]"#),
         ("desired_invalid", IN_FORCE + 1, &twins),
     ];
-    for (code, generation, text) in cases {
-        hub.say(Answer::document(generation, text));
-        let report = hub.next_report(PATIENCE, refused(code));
-        let told = report.state.generation;
-        assert_eq!(told.received, Some(Generation(IN_FORCE)), "{code}: another document is in force");
-        assert_eq!(told.refused.unwrap().generation, Generation(generation), "{code}");
-        assert!(converged(&hub.last_report().unwrap()), "{code}: the good document is no longer in force");
-    }
-    assert!(house.control().snapshot().guests.len() == 2, "a refused document made a guest");
+    std::thread::scope(|scope| {
+        for (code, generation, text) in cases {
+            scope.spawn(move || offer(code, generation, text));
+        }
+    });
 }
 
 #[test]

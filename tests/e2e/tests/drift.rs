@@ -1,7 +1,5 @@
 //! What people change behind the agent's back, on guests that are ours and on guests that are not.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use fake_pve::{Kind, Snapshot};
 use felhom_shared::desired::Presence;
 use felhom_shared::report::Outcome;

@@ -1,10 +1,6 @@
 //! `hub_kill_9_loses_nothing_acknowledged`: two hundred boxes talk, the hub is killed in the middle and comes back.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; the load is worth seeing"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fake_pve::{Fault, Options};
+use felhom_agent::state::Boundary;
+use felhom_agent::tls::{PinSource, client_config, spki_pin_of_pem};
 use felhom_shared::report::{Outcome, StepOutcome};
-use felhom_tests::{House, Told, always_open, clone_of, document, lxc, qemu, wait_until};
+use felhom_tests::{House, Killed, Told, always_open, clone_of, document, lxc, qemu, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -68,19 +71,42 @@ fn a_hung_task_does_not_block_other_guests() {
     house.obeys(&desired);
 }
 
+#[test]
+fn a_task_left_hanging_by_a_killed_agent_keeps_no_other_guest_waiting() {
+    let house = House::new();
+    house.control().add_fault(Fault::on("POST", "/nodes/pve1/lxc/101/status/start").task_hangs());
+    let mut agent = house.agent_with_probe(Rc::new({
+        let control = house.control();
+        move |here| {
+            let asked =
+                || control.requests().iter().any(|request| request.path.ends_with("/101/status/start"));
+            if here == Boundary::AfterTask && asked() {
+                Killed::now();
+            }
+        }
+    }));
+    agent.desire(&document([lxc(101, "web")]));
+    assert!(agent.cycle_or_death().is_none());
+    drop(agent);
+
+    let (mut agent, begun) = (house.agent(), Instant::now());
+    agent.desire(&document([lxc(101, "web"), lxc(102, "files")]));
+    let end = agent.cycle();
+    assert!(begun.elapsed() < Duration::from_secs(5), "it waited {:?}", begun.elapsed());
+    assert_eq!(end.outcome(102), Outcome::Converged);
+    assert_ne!(end.outcome(101), Outcome::Converged);
+    assert_eq!(house.changes_to("POST", "/101/status/start"), 1, "the hanging start is not sent again");
+    let stuck = house.control().snapshot().tasks.into_iter().find(|task| task.endtime.is_none()).unwrap();
+    stop_task(&house, &stuck.upid);
+}
+
 /// Ends a task as a person would, in PVE's task list.
 fn stop_task(house: &House, upid: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let certificate = std::fs::read(house.node().cert_path()).unwrap();
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(
-            felhom_agent::tls::client_config(felhom_agent::tls::PinSource::SpkiPins(vec![
-                felhom_agent::tls::spki_pin_of_pem(&certificate).unwrap(),
-            ]))
-            .unwrap(),
-        )
-        .build()
-        .unwrap();
+    let pin = spki_pin_of_pem(&certificate).unwrap();
+    let tls = client_config(PinSource::SpkiPins(vec![pin])).unwrap();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
     let url = format!("{}/api2/json/nodes/pve1/tasks/{upid}", house.node().base_url());
     let request = client.delete(url).header("Authorization", format!("PVEAPIToken={}", house.node().token()));
     let status = runtime.block_on(async { request.send().await.unwrap().status() });

@@ -1,7 +1,5 @@
 //! From the operator's publish to the box and back, over the real hub's HTTPS long poll.
 
-#![expect(clippy::print_stdout, reason = "the measured time is worth seeing")]
-
 use std::time::{Duration, Instant};
 
 use felhom_shared::id::Generation;

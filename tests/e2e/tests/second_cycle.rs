@@ -1,7 +1,5 @@
 //! A converged box is left alone and asked little.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use felhom_tests::{House, document, lxc, qemu, with_mount};
 
 #[test]

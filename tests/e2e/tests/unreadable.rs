@@ -1,7 +1,5 @@
 //! `unreadable_is_not_absent`: what could not be read leads to no step, and is never shown green.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use fake_pve::{Fault, Kind, Options, Token};
 use felhom_shared::report::{NodeState, Observed, Outcome};
 use felhom_tests::{House, Told, document, lxc, qemu};
