@@ -32,6 +32,8 @@ struct Row {
     name: Shown,
     customer: Option<Shown>,
     liveness: Badge,
+    /// It is silent: what is shown of it is what it last said.
+    old: bool,
     heard: Option<Moment>,
     paused: Option<Badge>,
     standing: Standing,
@@ -103,6 +105,7 @@ impl Row {
             name: Shown::new(&host.name),
             customer: host.customer.as_deref().map(Shown::new),
             liveness: alive.into(),
+            old: matches!(alive, Liveness::Stale | Liveness::Down),
             heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
             paused: host.paused.then_some(Badge::PAUSED),
             standing: Standing::new(host, summary),

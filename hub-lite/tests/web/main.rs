@@ -5,6 +5,7 @@
 mod escaping;
 mod frame;
 mod house;
+mod live;
 mod login;
 mod pages;
 mod visitor;

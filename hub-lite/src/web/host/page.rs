@@ -79,6 +79,8 @@ struct Top {
     name: Shown,
     customer: Option<Shown>,
     liveness: Badge,
+    /// It is silent: what is shown of it is what it last said.
+    old: bool,
     paused: Option<Badge>,
     heard: Option<Moment>,
     standing: Standing,
@@ -170,6 +172,7 @@ impl Top {
             name: Shown::new(&host.name),
             customer: host.customer.as_deref().map(Shown::new),
             liveness: alive.into(),
+            old: matches!(alive, Liveness::Stale | Liveness::Down),
             paused: host.paused.then_some(Badge::PAUSED),
             heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
             standing: Standing::new(host, summary.as_ref()),
@@ -184,9 +187,12 @@ fn facts(known: &Known, clock: &Clock) -> Vec<(&'static str, Shown)> {
     let mut fact = |name, text: String| facts.push((name, Shown::new(&text)));
     if let Some(latest) = &known.latest {
         let state = &latest.state;
-        if let NodeState::Present { node, pve_version } = &state.node {
-            fact("Node", node.to_string());
-            fact("Proxmox VE", pve_version.clone());
+        match &state.node {
+            NodeState::Present { node, pve_version } => {
+                fact("Node", node.to_string());
+                fact("Proxmox VE", pve_version.clone());
+            }
+            NodeState::Unreadable { code, .. } => fact("Node", format!("unreadable: {code}")),
         }
         fact("Agent", state.agent_version.clone());
         fact("State unchanged for", unchanged_for(latest.changed_at_ms, clock));
