@@ -138,7 +138,8 @@ where
             return Err(refuse("key_of_another_kind", "this endpoint takes a host's key (fhk1_h_…)"));
         }
         let state = AppState::from_ref(state);
-        let host_id = state.keys.host(&state.store, &key).await?;
+        // Boxed: a parked poll holds the room of every step it went through, and this one is seldom gone through.
+        let host_id = Box::pin(state.keys.host(&state.store, &key)).await?;
         host_id
             .map(Self)
             .ok_or_else(|| refuse("key_unknown", "this key is not known; it may have been replaced"))

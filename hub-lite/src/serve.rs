@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -198,37 +198,43 @@ impl Door {
                 }
             };
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { continue };
-            let (door, acceptor) = (self.clone(), acceptor.clone());
-            tokio::spawn(async move {
-                door.connection(stream, acceptor).await;
-                drop(permit);
-            });
+            // A delayed small answer would cost every agent 40 ms; a failure here only costs that.
+            let _ = stream.set_nodelay(true);
+            // Two tasks rather than one that can do both: ten thousand of them are parked.
+            match acceptor.clone() {
+                None => tokio::spawn(self.clone().serve(stream, permit)),
+                Some(acceptor) => tokio::spawn(self.clone().serve_tls(stream, acceptor, permit)),
+            };
         }
     }
 
-    async fn connection(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
-        // A delayed small answer would cost every agent 40 ms; a failure here only costs that.
-        let _ = stream.set_nodelay(true);
-        match acceptor {
-            None => self.serve(stream).await,
-            Some(acceptor) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve(stream).await,
-                Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
+    async fn serve_tls(self, stream: TcpStream, acceptor: TlsAcceptor, permit: OwnedSemaphorePermit) {
+        // Boxed: the room for a handshake would be held as long as the connection lasts.
+        match Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))).await {
+            Ok(Ok(stream)) => self.serve(Box::new(stream), permit).await,
+            Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(mut self, stream: S) {
+    /// Serves one connection; the permit is given back when it ends.
+    async fn serve<S>(mut self, stream: S, _permit: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = TowerToHyperService::new(self.service);
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(READ_BUFFER_BYTES);
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection = std::pin::pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(READ_BUFFER_BYTES)
+                .serve_connection(TokioIo::new(stream), service)
+        );
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             _ = self.stopped.changed() => {
                 connection.as_mut().graceful_shutdown();
-                match tokio::time::timeout(DRAIN, connection).await {
+                match Box::pin(tokio::time::timeout(DRAIN, connection)).await {
                     Ok(ended) => ended,
                     Err(_) => return,
                 }

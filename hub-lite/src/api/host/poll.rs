@@ -10,7 +10,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use felhom_shared::id::HostId;
+use felhom_shared::id::{Generation, HostId};
 use felhom_shared::limits::POLL_WAIT_S_MAX;
 use felhom_shared::wire::{PollAnswer, PollQuery};
 use tokio::time::Instant;
@@ -33,8 +33,12 @@ pub(crate) async fn poll(
         // Registered before looking: a publish between look and wait is not missed.
         let mut woken = std::pin::pin!(news.notified());
         woken.as_mut().enable();
-        if let Some(answer) = look(&state, host_id, &query).await? {
-            return Ok(Json(answer).into_response());
+        let intent = state.live.intent(host_id);
+        if differs(&query, intent.generation, intent.digest.as_ref()) {
+            // Boxed, so that the many who are parked do not hold the room of the few who are answered.
+            if let Some(answer) = Box::pin(answer(&state, host_id, &query)).await? {
+                return Ok(Json(answer).into_response());
+            }
         }
         if state.live.is_stopping() || tokio::time::timeout_at(deadline, woken).await.is_err() {
             return Ok(StatusCode::NO_CONTENT.into_response());
@@ -42,22 +46,21 @@ pub(crate) async fn poll(
     }
 }
 
-async fn look(
+/// Whether the agent has not seen what is published. Without a digest it is asked for the number alone.
+fn differs(query: &PollQuery, generation: Option<Generation>, digest: Option<&String>) -> bool {
+    let other_digest = query.digest.is_some() && query.digest.as_ref() != digest;
+    generation.is_some() && (query.have != generation || other_digest)
+}
+
+async fn answer(
     state: &AppState,
     host_id: HostId,
     query: &PollQuery,
 ) -> Result<Option<PollAnswer>, ApiFailure> {
-    let intent = state.live.intent(host_id);
-    let same_digest = query.digest.is_none() || query.digest == intent.digest;
-    if intent.generation.is_none() || (intent.generation == query.have && same_digest) {
-        return Ok(None);
-    }
     let current = state.store.read(move |sql| desired_history::current(sql, host_id)).await?;
     let Some(document) = current else { return Ok(None) };
-    // Published since the intent was taken: the agent may have just this one, and would be told it in circles.
-    if Some(document.generation) == query.have
-        && query.digest.as_ref().is_none_or(|digest| *digest == document.digest)
-    {
+    // Published since the poll was woken: the agent may have just this one, and would be told it in circles.
+    if !differs(query, Some(document.generation), Some(&document.digest)) {
         return Ok(None);
     }
     let text = String::from_utf8(document.bytes);
@@ -69,6 +72,6 @@ async fn look(
         generation: document.generation,
         desired,
         poll_interval_s: state.config.poll_interval_s,
-        blocked: intent.paused,
+        blocked: state.live.intent(host_id).paused,
     }))
 }
