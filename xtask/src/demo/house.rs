@@ -191,7 +191,13 @@ struct Slip {
 fn start_hub(folder: &Path, port: u16) -> Result<(Running, String, Slip), Failed> {
     let data = folder.join("hub");
     let config = folder.join("hub.toml");
-    write(&config, &format!("listen = \"127.0.0.1:{port}\"\npoll_interval_s = {INTERVAL_S}\n"), 0o644)?;
+    write(
+        &config,
+        &format!(
+            "listen = \"127.0.0.1:{port}\"\npoll_interval_s = {INTERVAL_S}\nflush_every_s = {INTERVAL_S}\n"
+        ),
+        0o644,
+    )?;
     let hub = || {
         let mut command = Command::new(built("felhom-hub"));
         command.arg("--data").arg(&data).arg("--config").arg(&config);
