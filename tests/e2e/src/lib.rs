@@ -14,6 +14,7 @@
 //! what a test is about, and nothing sleeps without a deadline: adding a test is one function in `tests/`.
 
 mod agent;
+pub mod bench;
 mod certificate;
 mod daemon;
 mod document;

@@ -1,0 +1,244 @@
+//! What the agent costs a box where nothing happens, beside Debian's node-exporter in the same minute: memory,
+//! CPU, and the size of the program.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fake_pve::{FakePve, Options};
+use felhom_hub::config::Config;
+use felhom_hub::publish::{Author, publish};
+use felhom_hub::serve::{self, Running};
+use felhom_hub::store::{StoreError, hosts, keys};
+use felhom_tests::bench::fleet::{host_id, key};
+use felhom_tests::bench::table::{Claim, number, print, print_claims, say};
+use felhom_tests::bench::usage::Usage;
+use felhom_tests::{document, lxc};
+
+const EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
+const GUESTS: u32 = 5;
+const PERIOD: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a program does once after its start is not idling.
+const SETTLE: Duration = Duration::from_secs(12);
+
+fn main() {
+    say("## agent_idle\n");
+    let Some(program) = agent_program() else {
+        say("SKIPPED: build the agent first, `cargo build --profile small -p felhom-agent`");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads can be had");
+    let node = FakePve::start(Options::default()).expect("fake-pve starts on a free port");
+    let hub = runtime.block_on(hub(&folder.path().join("hub")));
+    let config = write_config(folder.path(), &node, &hub);
+    let agent = Ended(spawn(Command::new(&program).arg("--config").arg(config).arg("run")));
+    runtime.block_on(converged(&hub));
+    let exporter = exporter();
+    let scraped = exporter.as_ref().map(|(_, address)| *address);
+    scrape_for(SETTLE, scraped);
+    let read = |child: &Ended| Usage::of(child.0.id());
+    let before = (read(&agent), exporter.as_ref().map(|(child, _)| read(child)));
+    scrape_for(WINDOW, scraped);
+    let after = (read(&agent), exporter.as_ref().map(|(child, _)| read(child)));
+    let ours = Idle::of(&before.0, &after.0, &program);
+    let rival = before.1.zip(after.1).map(|(before, after)| Idle::of(&before, &after, Path::new(EXPORTER)));
+    let mut rows = vec![ours.row("felhom-agent, cycle and report every 10 s")];
+    rows.extend(rival.as_ref().map(|rival| rival.row("node-exporter, scraped every 10 s")));
+    print(&["program", "RSS MiB", "PSS MiB", "CPU ms/min", "switches/min", "binary MB"], &rows);
+    print_claims(&claims(&ours, rival.as_ref()));
+    drop(agent);
+    // An orderly end is not what is measured.
+    let _ = runtime.block_on(hub.shutdown());
+}
+
+/// What a program costs in the window.
+struct Idle {
+    rss_mib: f64,
+    pss_mib: f64,
+    cpu_ms: f64,
+    switches: u64,
+    binary_mb: f64,
+}
+
+impl Idle {
+    fn of(before: &Usage, after: &Usage, program: &Path) -> Self {
+        Self {
+            rss_mib: after.rss_kib as f64 / 1024.0,
+            pss_mib: after.pss_kib as f64 / 1024.0,
+            cpu_ms: after.cpu_us_since(before) / 1e3,
+            switches: after.switches.saturating_sub(before.switches),
+            binary_mb: fs::metadata(program).map_or(f64::NAN, |metadata| metadata.len() as f64 / 1e6),
+        }
+    }
+
+    fn row(&self, name: &str) -> Vec<String> {
+        let mut row = vec![name.to_owned()];
+        row.extend([self.rss_mib, self.pss_mib, self.cpu_ms].map(number));
+        row.extend([self.switches.to_string(), number(self.binary_mb)]);
+        row
+    }
+}
+
+fn claims(ours: &Idle, rival: Option<&Idle>) -> Vec<Claim> {
+    let beside = |claim: Claim, figure: fn(&Idle) -> f64, unit: &str| match rival {
+        Some(rival) => claim.beside(format!("{} {unit}", number(figure(rival)))),
+        None => claim,
+    };
+    let mut claims = vec![
+        beside(
+            Claim::at_most("memory (RSS)", ours.rss_mib, 6.0, ("MiB", "≤ 6 MiB")),
+            |idle| idle.rss_mib,
+            "MiB",
+        ),
+        beside(
+            Claim::at_most("CPU in a minute", ours.cpu_ms, 10.0, ("ms", "≤ 10 ms")),
+            |idle| idle.cpu_ms,
+            "ms",
+        ),
+        beside(
+            Claim::at_most("size of the program", ours.binary_mb, 4.0, ("MB", "≤ 4 MB")),
+            |idle| idle.binary_mb,
+            "MB",
+        ),
+    ];
+    claims.extend(rival.map(|rival| {
+        let ratio = ours.rss_mib / rival.rss_mib;
+        Claim {
+            what: "memory against node-exporter",
+            figure: format!("{} MiB", number(ours.rss_mib)),
+            rival: format!("{} MiB", number(rival.rss_mib)),
+            value: format!("{}×", number(ratio)),
+            target: "≤ ⅓",
+            met: ratio <= 1.0 / 3.0,
+        }
+    }));
+    claims
+}
+
+/// The agent as it is shipped, built beside this program.
+fn agent_program() -> Option<PathBuf> {
+    let bench = std::env::current_exe().ok()?;
+    let program = bench.parent()?.parent()?.join("small/felhom-agent");
+    program.exists().then_some(program)
+}
+
+/// A hub that wants five guests of its one host.
+async fn hub(folder: &Path) -> Running {
+    let config = Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data_dir: folder.to_owned(),
+        poll_interval_s: PERIOD.as_secs(),
+        ..Config::default()
+    };
+    let hub = serve::start(config).await.expect("the hub starts");
+    let key = key(0);
+    let (lookup, hmac) = (key.lookup().to_owned(), hub.state.keys.hmac(&key));
+    let guests = (0..GUESTS).map(|at| lxc(101 + at, &format!("service-{at}")));
+    let bytes = serde_json::to_vec(&document(guests)).expect("a document is plain data");
+    let write = move |sql: &rusqlite::Connection| {
+        hosts::add(sql, host_id(0), "box", None, 0)?;
+        keys::replace_host_key(sql, host_id(0), &lookup, &hmac, 0)?;
+        let host = hosts::get(sql, host_id(0))?.expect("it was added");
+        let author = Author { name: "bench".to_owned(), note: None };
+        publish(sql, &host, &bytes, &author, false).expect("a good document");
+        Ok::<_, StoreError>(())
+    };
+    hub.state.store.write(write).await.expect("a fresh store takes a host");
+    hub.state.reload_all().await.expect("the store reads");
+    hub
+}
+
+fn write_config(folder: &Path, node: &FakePve, hub: &Running) -> PathBuf {
+    let private = |name: &str, text: &str| {
+        let path = folder.join(name);
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).expect("the folder is ours");
+        path
+    };
+    let hub_key = private("hub-key", key(0).expose());
+    let token = private("pve-token", node.token());
+    let text = format!(
+        "host_id = \"{}\"\nstate_dir = {:?}\n\n[hub]\nurl = \"https://{}\"\npins = [\"{}\"]\nkey_file = {hub_key:?}\n\n\
+         [pve]\nurl = \"{}\"\ncertificate = {:?}\ntoken_file = {token:?}\n",
+        host_id(0),
+        folder.join("state"),
+        hub.local_addr,
+        hub.pin,
+        node.base_url(),
+        node.cert_path(),
+    );
+    private("agent.toml", &text)
+}
+
+async fn converged(hub: &Running) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let host = hub.state.store.read(|sql| hosts::get(sql, host_id(0))).await.expect("the store reads");
+        if host.is_some_and(|host| host.reached.is_some() && host.reached == host.desired) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the agent did not converge within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// node-exporter on a free port; a line that says so where it is missing.
+fn exporter() -> Option<(Ended, SocketAddr)> {
+    if !Path::new(EXPORTER).exists() {
+        say("SKIPPED node-exporter: install prometheus-node-exporter to compare\n");
+        return None;
+    }
+    // It takes no port 0, so a port that was free a moment ago has to do.
+    let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let child = Ended(spawn(Command::new(EXPORTER).arg(format!("--web.listen-address={address}"))));
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < deadline, "node-exporter does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Some((child, address))
+}
+
+fn scrape_for(length: Duration, address: Option<SocketAddr>) {
+    let end = Instant::now() + length;
+    while Instant::now() < end {
+        if let Some(address) = address {
+            let mut stream = TcpStream::connect(address).expect("node-exporter listens");
+            let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).expect("node-exporter reads");
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).expect("node-exporter answers");
+            assert!(answer.starts_with(b"HTTP/1.1 200"), "node-exporter refuses");
+        }
+        std::thread::sleep(PERIOD.min(end.saturating_duration_since(Instant::now())));
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.spawn().expect("an installed program starts")
+}
+
+/// A program that ends with us.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
