@@ -208,6 +208,16 @@ impl Daemon {
             let Some(newest) = events.last().map(|event| event.seq) else { return Ok(()) };
             let ack = match self.hub.events(self.state.outbox_id()?, events).await {
                 Ok(ack) => ack,
+                Err(HubError::Refused { answer, .. }) if answer.code == "events_gap" => {
+                    // The hub has lost what it once acknowledged: what is still here begins a new outbox.
+                    tracing::warn!(
+                        code = answer.code,
+                        "the hub has lost events of this box: {}",
+                        answer.message
+                    );
+                    self.state.begin_new_outbox()?;
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(code = error.code(), "events not delivered, they are kept: {error}");
                     return Ok(());

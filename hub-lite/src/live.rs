@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use felhom_shared::id::{Generation, HostId};
 use felhom_shared::report::Metrics;
 use tokio::sync::Notify;
@@ -36,6 +37,8 @@ struct Entry {
     heard: Option<Instant>,
     state: Option<StoredState>,
     intent: Intent,
+    /// The answer to a parked poll, until it has been fetched once.
+    fresh: Option<Bytes>,
     metrics: Option<Sample>,
     unwritten: bool,
     news: Arc<Notify>,
@@ -96,16 +99,24 @@ impl Live {
         self.hosts().entry(host_id).or_default().last_seen_ms = last_seen_ms;
     }
 
-    /// Takes over what the operator wants, and wakes the host's parked poll if that is new.
-    pub fn set_intent(&self, host_id: HostId, intent: Intent) -> bool {
+    /// Takes over what the operator wants, with the answer that a parked poll will get, and wakes that poll.
+    /// `false`: it is what was wanted before.
+    pub fn set_intent(&self, host_id: HostId, intent: Intent, answer: Option<Bytes>) -> bool {
         let mut hosts = self.hosts();
         let entry = hosts.entry(host_id).or_default();
         let new = entry.intent != intent;
         if new {
             entry.intent = intent;
+            entry.fresh = answer;
             entry.news.notify_waiters();
         }
         new
+    }
+
+    /// The answer made when the intent changed; given once, so that memory holds only what is on its way.
+    #[must_use]
+    pub fn take_fresh(&self, host_id: HostId) -> Option<Bytes> {
+        self.hosts().get_mut(&host_id).and_then(|entry| entry.fresh.take())
     }
 
     /// What the operator wants.
@@ -176,6 +187,12 @@ impl Live {
     #[must_use]
     pub fn news(&self, host_id: HostId) -> Arc<Notify> {
         Arc::clone(&self.hosts().entry(host_id).or_default().news)
+    }
+
+    /// Whether a poll of this host is parked.
+    #[must_use]
+    pub fn is_parked(&self, host_id: HostId) -> bool {
+        self.hosts().get(&host_id).is_some_and(|entry| Arc::strong_count(&entry.news) > 1)
     }
 
     /// Whether parked polls are to be let go.

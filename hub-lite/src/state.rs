@@ -6,13 +6,14 @@ use felhom_shared::id::HostId;
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
+use crate::api::host::poll;
 use crate::auth::Keys;
 use crate::checks::staleness::{self, Liveness};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::live::{Intent, Live};
 use crate::store::hosts::{self, Host, Overview};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, desired_history};
 
 /// Handed to every handler. Cheap to clone.
 #[derive(Clone)]
@@ -35,18 +36,36 @@ impl AppState {
     /// Reads what the operator wants of a host, after somebody changed it.
     pub async fn reload(&self, host_id: HostId) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
-        if let Some(host) = self.store.read(move |sql| hosts::get(sql, host_id)).await? {
-            self.live.set_intent(host_id, intent(&host));
-            self.changed(host_id);
-        }
-        Ok(())
+        let host = self.store.read(move |sql| hosts::get(sql, host_id)).await?;
+        self.take_over(host.into_iter().collect()).await
     }
 
     /// Reads what the operator wants of every host.
     pub async fn reload_all(&self) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
-        for host in self.store.read(hosts::list).await? {
-            if self.live.set_intent(host.host_id, intent(&host)) {
+        let hosts = self.store.read(hosts::list).await?;
+        self.take_over(hosts).await
+    }
+
+    /// Takes over what is new of these hosts, with the answers for their parked polls read in one go.
+    async fn take_over(&self, mut hosts: Vec<Host>) -> Result<(), StoreError> {
+        hosts.retain(|host| self.live.intent(host.host_id) != intent(host));
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        let parked = hosts.iter().map(|host| self.live.is_parked(host.host_id)).collect::<Vec<_>>();
+        let poll_interval_s = self.config.poll_interval_s;
+        let answers = self.store.read(move |sql| {
+            let answer = |(host, parked): (Host, bool)| -> Result<_, StoreError> {
+                let document = if parked { desired_history::current(sql, host.host_id)? } else { None };
+                let body = document
+                    .map(|document| poll::body(host.host_id, &document, poll_interval_s, host.paused));
+                Ok((host, body))
+            };
+            hosts.into_iter().zip(parked).map(answer).collect::<Result<Vec<_>, _>>()
+        });
+        for (host, body) in answers.await? {
+            if self.live.set_intent(host.host_id, intent(&host), body) {
                 self.changed(host.host_id);
             }
         }

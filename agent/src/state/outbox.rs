@@ -56,6 +56,12 @@ impl State {
         if let Some(id) = self.get(OUTBOX_ID)? {
             return Ok(id);
         }
+        self.begin_new_outbox()
+    }
+
+    /// Gives the outbox a new identity, under which what is in it is told again: the hub has lost the old one's
+    /// beginning, and would refuse the rest as a gap for ever.
+    pub fn begin_new_outbox(&self) -> Result<OutboxId, StateError> {
         let id = OutboxId(Uuid::new_v4());
         self.put(OUTBOX_ID, &id)?;
         Ok(id)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use felhom_shared::id::HostId;
 use felhom_shared::limits::REPORT_BYTES_MAX;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use zstd::bulk::Decompressor;
 
 use super::StoreError;
@@ -15,9 +15,9 @@ CREATE TABLE host_reports (
     host_id TEXT NOT NULL,
     received_at_ms BIGINT NOT NULL,
     encoding TEXT NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    previous_id BIGINT      -- the same host's report before this one: an index by host would cost a page a report
 );
-CREATE INDEX host_reports_host ON host_reports (host_id, report_id);
 CREATE INDEX host_reports_age ON host_reports (received_at_ms);";
 
 /// Most reports forgotten in one go, so that a hub that was off for long does not hold up its writers.
@@ -71,24 +71,41 @@ pub struct StoredReport {
 }
 
 /// Stores a report and returns its number, which is higher than that of every report before.
-pub(super) fn insert(sql: &Connection, host_id: HostId, body: &Body, now_ms: i64) -> Result<i64, StoreError> {
+pub(super) fn insert(
+    sql: &Connection,
+    host_id: HostId,
+    previous_id: Option<i64>,
+    body: &Body,
+    now_ms: i64,
+) -> Result<i64, StoreError> {
     let encoding = if body.zstd { "zstd" } else { "json" };
     let mut statement = sql.prepare_cached(
-        "INSERT INTO host_reports (host_id, received_at_ms, encoding, body) VALUES ($1, $2, $3, $4) RETURNING report_id",
+        "INSERT INTO host_reports (host_id, received_at_ms, encoding, body, previous_id)
+         VALUES ($1, $2, $3, $4, $5) RETURNING report_id",
     )?;
-    Ok(statement.query_row(params![host_id.to_string(), now_ms, encoding, body.bytes], |row| row.get(0))?)
+    let row = params![host_id.to_string(), now_ms, encoding, body.bytes, previous_id];
+    Ok(statement.query_row(row, |row| row.get(0))?)
 }
 
 /// The newest reports of a host, newest first.
 pub fn recent(sql: &Connection, host_id: HostId, most: u32) -> Result<Vec<StoredReport>, StoreError> {
+    let mut latest = sql.prepare_cached("SELECT report_id FROM host_state WHERE host_id = $1")?;
+    let mut next: Option<i64> = latest.query_row([host_id.to_string()], |row| row.get(0)).optional()?;
     let mut statement = sql.prepare_cached(
-        "SELECT report_id, received_at_ms, body, encoding FROM host_reports WHERE host_id = $1
-         ORDER BY report_id DESC LIMIT $2",
+        "SELECT report_id, received_at_ms, body, encoding, previous_id FROM host_reports WHERE report_id = $1",
     )?;
-    let rows = statement.query_map(params![host_id.to_string(), most], |row| {
-        Ok(StoredReport { report_id: row.get(0)?, received_at_ms: row.get(1)?, body: Body::read(row, 2)? })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut reports = Vec::new();
+    while let Some(report_id) = next.filter(|_| reports.len() < most as usize) {
+        // Where the row before was pruned, the chain ends.
+        let row = statement.query_row([report_id], |row| {
+            let body = Body::read(row, 2)?;
+            Ok((StoredReport { report_id: row.get(0)?, received_at_ms: row.get(1)?, body }, row.get(4)?))
+        });
+        let Some((report, previous)) = row.optional()? else { break };
+        reports.push(report);
+        next = previous;
+    }
+    Ok(reports)
 }
 
 /// Forgets reports older than `before_ms` that are not a host's latest. Returns how many.

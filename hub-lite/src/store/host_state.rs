@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use felhom_shared::id::HostId;
+use felhom_shared::id::{Generation, HostId};
 use felhom_shared::report::{DocumentRefusal, GenerationState, HostReport, HostState, NodeState, Outcome};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::StoreError;
 use super::host_reports::{self, Body};
-use super::{StoreError, hosts};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE host_state (
@@ -16,6 +16,9 @@ CREATE TABLE host_state (
     digest BLOB NOT NULL,
     report_id BIGINT NOT NULL,
     changed_at_ms BIGINT NOT NULL,
+    received_generation BIGINT,
+    received_digest TEXT,
+    reached_generation BIGINT,
     summary TEXT            -- NULL where this hub is too old to read the state
 );";
 
@@ -86,23 +89,31 @@ pub struct Latest {
 
 /// Stores a changed report, makes it the host's latest, and returns its number.
 pub fn put(sql: &Connection, changed: &Changed) -> Result<i64, StoreError> {
-    let report_id = host_reports::insert(sql, changed.host_id, &changed.body, changed.now_ms)?;
+    let host_id = changed.host_id.to_string();
+    let mut before = sql.prepare_cached("SELECT report_id FROM host_state WHERE host_id = $1")?;
+    let previous_id = before.query_row([&host_id], |row| row.get(0)).optional()?;
+    let report_id = host_reports::insert(sql, changed.host_id, previous_id, &changed.body, changed.now_ms)?;
+    let number = |generation: Option<Generation>| generation.map(|generation| generation.0.cast_signed());
     let summary = changed
         .summary
         .as_ref()
         .map(|summary| serde_json::to_string(summary).expect("a summary is plain data with string keys"));
     let mut statement = sql.prepare_cached(
-        "INSERT INTO host_state (host_id, digest, report_id, changed_at_ms, summary) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (host_id) DO UPDATE SET digest = $2, report_id = $3, changed_at_ms = $4, summary = $5",
+        "INSERT INTO host_state (host_id, digest, report_id, changed_at_ms, received_generation, received_digest,
+                                 reached_generation, summary) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (host_id) DO UPDATE SET digest = $2, report_id = $3, changed_at_ms = $4,
+             received_generation = $5, received_digest = $6, reached_generation = $7, summary = $8",
     )?;
     statement.execute(params![
-        changed.host_id.to_string(),
+        host_id,
         changed.digest,
         report_id,
         changed.now_ms,
+        number(changed.generation.received),
+        changed.generation.received_digest,
+        number(changed.generation.reached),
         summary
     ])?;
-    hosts::set_reported(sql, changed.host_id, &changed.generation, changed.now_ms)?;
     Ok(report_id)
 }
 

@@ -18,9 +18,6 @@ CREATE TABLE hosts (
     created_at_ms BIGINT NOT NULL,      -- intent
     desired_generation BIGINT,          -- intent: the newest in desired_history
     desired_digest TEXT,                -- intent
-    received_generation BIGINT,         -- box-reported
-    received_digest TEXT,               -- box-reported
-    reached_generation BIGINT,          -- box-reported
     last_seen_ms BIGINT,                -- observed by the hub
     told_liveness TEXT,                 -- the hub's own: what was last told of it
     told_conflict BIGINT NOT NULL DEFAULT 0   -- the hub's own: whether a conflict was told
@@ -90,8 +87,13 @@ pub struct Overview {
     pub changed_at_ms: Option<i64>,
 }
 
-const COLUMNS: &str = "host_id, name, customer, paused, created_at_ms, desired_generation, desired_digest, \
-                       received_generation, received_digest, reached_generation, last_seen_ms, told_liveness, told_conflict";
+/// Every column of a host, with what its latest state says of generations (box-reported, in a table of its own:
+/// a report then changes one row and not two).
+const SELECT: &str = "SELECT h.host_id, h.name, h.customer, h.paused, h.created_at_ms, h.desired_generation,
+    h.desired_digest, s.received_generation, s.received_digest, s.reached_generation,
+    CASE WHEN s.changed_at_ms > coalesce(h.last_seen_ms, 0) THEN s.changed_at_ms ELSE h.last_seen_ms END,
+    h.told_liveness, h.told_conflict
+    FROM hosts h LEFT JOIN host_state s ON s.host_id = h.host_id";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Host> {
     let id: String = row.get(0)?;
@@ -133,7 +135,7 @@ pub fn add(
 
 /// All hosts by name.
 pub fn list(sql: &Connection) -> Result<Vec<Host>, StoreError> {
-    let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts ORDER BY name"))?;
+    let mut statement = sql.prepare_cached(&format!("{SELECT} ORDER BY h.name"))?;
     let hosts = statement.query_map([], read)?.collect::<Result<_, _>>()?;
     Ok(hosts)
 }
@@ -157,14 +159,13 @@ pub fn overview(sql: &Connection) -> Result<Vec<Overview>, StoreError> {
 
 /// One host by id.
 pub fn get(sql: &Connection, host_id: HostId) -> Result<Option<Host>, StoreError> {
-    let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts WHERE host_id = $1"))?;
+    let mut statement = sql.prepare_cached(&format!("{SELECT} WHERE h.host_id = $1"))?;
     Ok(statement.query_row([host_id.to_string()], read).optional()?)
 }
 
 /// One host by its name, or by its id as text.
 pub fn find(sql: &Connection, wanted: &str) -> Result<Option<Host>, StoreError> {
-    let mut statement =
-        sql.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts WHERE name = $1 OR host_id = $1"))?;
+    let mut statement = sql.prepare_cached(&format!("{SELECT} WHERE h.name = $1 OR h.host_id = $1"))?;
     Ok(statement.query_row([wanted], read).optional()?)
 }
 
@@ -188,28 +189,6 @@ pub(super) fn set_desired(
         "UPDATE hosts SET desired_generation = $1, desired_digest = $2 WHERE host_id = $3",
         params![generation.0.cast_signed(), digest, host_id.to_string()],
     )?;
-    Ok(())
-}
-
-/// Notes how far a report says the box has come.
-pub fn set_reported(
-    sql: &Connection,
-    host_id: HostId,
-    state: &felhom_shared::report::GenerationState,
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let number = |generation: Option<Generation>| generation.map(|generation| generation.0.cast_signed());
-    let mut statement = sql.prepare_cached(
-        "UPDATE hosts SET received_generation = $1, received_digest = $2, reached_generation = $3, last_seen_ms = $4
-         WHERE host_id = $5",
-    )?;
-    statement.execute(params![
-        number(state.received),
-        state.received_digest,
-        number(state.reached),
-        now_ms,
-        host_id.to_string()
-    ])?;
     Ok(())
 }
 

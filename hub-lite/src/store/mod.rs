@@ -31,6 +31,8 @@ use writer::Writer;
 pub const FILE_NAME: &str = "hub.db";
 /// Readers at once: reading is quick, and each holds a cache.
 const READERS: usize = 4;
+/// 32 MiB of log before it is copied back into the database.
+const WAL_PAGES_BETWEEN_CHECKPOINTS: i64 = 8192;
 /// What the write-ahead log may keep of the disk while it is empty.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
@@ -147,6 +149,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // A burst makes the log long; the next checkpoint gives the space back.
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    // A page that many reports touch is copied back once and not every thousand pages.
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_BETWEEN_CHECKPOINTS)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())

@@ -5,20 +5,21 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use felhom_shared::id::{Generation, HostId};
 use felhom_shared::limits::POLL_WAIT_S_MAX;
-use felhom_shared::wire::{PollAnswer, PollQuery};
+use felhom_shared::wire::PollQuery;
 use tokio::time::Instant;
 
 use crate::auth::HostAuth;
 use crate::error::ApiFailure;
 use crate::state::AppState;
-use crate::store::{StoreError, desired_history};
+use crate::store::desired_history::{self, Published};
 
 pub(crate) async fn poll(
     State(state): State<AppState>,
@@ -35,9 +36,12 @@ pub(crate) async fn poll(
         woken.as_mut().enable();
         let intent = state.live.intent(host_id);
         if differs(&query, intent.generation, intent.digest.as_ref()) {
+            if let Some(body) = state.live.take_fresh(host_id) {
+                return Ok(json(body));
+            }
             // Boxed, so that the many who are parked do not hold the room of the few who are answered.
             if let Some(answer) = Box::pin(answer(&state, host_id, &query)).await? {
-                return Ok(Json(answer).into_response());
+                return Ok(json(answer));
             }
         }
         if state.live.is_stopping() || tokio::time::timeout_at(deadline, woken).await.is_err() {
@@ -52,26 +56,60 @@ fn differs(query: &PollQuery, generation: Option<Generation>, digest: Option<&St
     generation.is_some() && (query.have != generation || other_digest)
 }
 
-async fn answer(
-    state: &AppState,
-    host_id: HostId,
-    query: &PollQuery,
-) -> Result<Option<PollAnswer>, ApiFailure> {
+async fn answer(state: &AppState, host_id: HostId, query: &PollQuery) -> Result<Option<Bytes>, ApiFailure> {
     let current = state.store.read(move |sql| desired_history::current(sql, host_id)).await?;
     let Some(document) = current else { return Ok(None) };
     // Published since the poll was woken: the agent may have just this one, and would be told it in circles.
     if !differs(query, Some(document.generation), Some(&document.digest)) {
         return Ok(None);
     }
-    let text = String::from_utf8(document.bytes);
-    let desired = text.ok().and_then(|text| serde_json::value::RawValue::from_string(text).ok());
-    let desired =
-        desired.ok_or_else(|| StoreError::Damaged { what: "document", text: "it is not JSON".to_owned() })?;
-    Ok(Some(PollAnswer {
-        host_id,
-        generation: document.generation,
-        desired,
-        poll_interval_s: state.config.poll_interval_s,
-        blocked: state.live.intent(host_id).paused,
-    }))
+    let paused = state.live.intent(host_id).paused;
+    Ok(Some(body(host_id, &document, state.config.poll_interval_s, paused)))
+}
+
+/// A [`felhom_shared::wire::PollAnswer`] around the document's bytes. They were parsed when they were published;
+/// parsing them again for every box that fetches them would be the most expensive part of the answer.
+pub(crate) fn body(host_id: HostId, document: &Published, poll_interval_s: u64, blocked: bool) -> Bytes {
+    let generation = document.generation;
+    let mut body =
+        format!("{{\"host_id\":\"{host_id}\",\"generation\":{generation},\"desired\":").into_bytes();
+    body.extend_from_slice(&document.bytes);
+    body.extend_from_slice(
+        format!(",\"poll_interval_s\":{poll_interval_s},\"blocked\":{blocked}}}").as_bytes(),
+    );
+    body.into()
+}
+
+fn json(body: Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use felhom_shared::wire::PollAnswer;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[test]
+    fn the_body_is_the_wire_message() {
+        let bytes = br#"{"version": 1, "identity": {"name": "box"}}"#.to_vec();
+        let document = Published {
+            generation: Generation(7),
+            bytes: bytes.clone(),
+            digest: String::new(),
+            author: String::new(),
+            note: None,
+            published_at_ms: 0,
+        };
+        let host_id = HostId(uuid::Uuid::from_u128(9));
+        let message = PollAnswer {
+            host_id,
+            generation: Generation(7),
+            desired: RawValue::from_string(String::from_utf8(bytes).unwrap()).unwrap(),
+            poll_interval_s: 60,
+            blocked: true,
+        };
+        assert_eq!(body(host_id, &document, 60, true), serde_json::to_vec(&message).unwrap());
+    }
 }
