@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use felhom_shared::limits::BODY_BYTES_MAX;
 use felhom_shared::wire::{EVENTS_PATH, POLL_PATH, REPORT_PATH};
 
@@ -17,6 +17,7 @@ pub fn router(state: AppState) -> Router {
         .route(POLL_PATH, get(host::poll::poll))
         .route(REPORT_PATH, post(host::report::report))
         .route(EVENTS_PATH, post(host::events::events))
+        .route("/api/{*rest}", any(nothing))
         .merge(crate::web::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(no_such_method)

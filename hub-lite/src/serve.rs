@@ -12,15 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use felhom_shared::id::HostId;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
 
 use crate::auth::{Keys, PepperError};
 use crate::checks::staleness;
@@ -188,8 +192,8 @@ impl Door {
                 _ = self.stopped.changed() => return,
                 accepted = listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors: closing connections is what helps, so wait for that.
                     tracing::warn!("a connection could not be taken: {error}");
@@ -202,27 +206,39 @@ impl Door {
             let _ = stream.set_nodelay(true);
             // Two tasks rather than one that can do both: ten thousand of them are parked.
             match acceptor.clone() {
-                None => tokio::spawn(self.clone().serve(stream, permit)),
-                Some(acceptor) => tokio::spawn(self.clone().serve_tls(stream, acceptor, permit)),
+                None => tokio::spawn(self.clone().serve(stream, peer, permit)),
+                Some(acceptor) => tokio::spawn(self.clone().serve_tls((stream, peer), acceptor, permit)),
             };
         }
     }
 
-    async fn serve_tls(self, stream: TcpStream, acceptor: TlsAcceptor, permit: OwnedSemaphorePermit) {
+    async fn serve_tls(
+        self,
+        (stream, peer): (TcpStream, SocketAddr),
+        acceptor: TlsAcceptor,
+        permit: OwnedSemaphorePermit,
+    ) {
         // Boxed: the room for a handshake would be held as long as the connection lasts.
         match Box::pin(tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))).await {
-            Ok(Ok(stream)) => self.serve(Box::new(stream), permit).await,
+            Ok(Ok(stream)) => self.serve(Box::new(stream), peer, permit).await,
             Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
     /// Serves one connection; the permit is given back when it ends.
-    async fn serve<S>(mut self, stream: S, _permit: OwnedSemaphorePermit)
+    async fn serve<S>(mut self, stream: S, peer: SocketAddr, _permit: OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = TowerToHyperService::new(self.service);
+        let router = self.service;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            // Only the pages ask who is knocking; a parked poll shall not hold room for it.
+            if !request.uri().path().starts_with("/api/") {
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            router.clone().call(request)
+        });
         let mut connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -44,6 +44,7 @@ pub fn routes() -> Router<AppState> {
         .route("/login", get(login::form).post(login::login))
         .route("/logout", post(logout::logout))
         .route("/assets/{file}", get(assets::asset))
+        .route("/{*rest}", get(page::nothing_here))
         .layer(Extension(Arc::new(login::Gate::default())))
         .layer(Extension(live::Seats::default()))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
