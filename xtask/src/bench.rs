@@ -2,9 +2,9 @@
 
 use clap::Args as ClapArgs;
 
-use crate::Failed;
 use crate::need::NODE_EXPORTER;
 use crate::process::{cargo, must};
+use crate::{Failed, small};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, ClapArgs)]
@@ -21,16 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     }
     NODE_EXPORTER.meet(&[])?;
     must(&mut cargo(&["build", "--quiet", "--release", "-p", "felhom-hub", "-p", "fake-pve"]))?;
-    must(&mut cargo(&[
-        "build",
-        "--quiet",
-        "--profile",
-        "small",
-        "-p",
-        "felhom-agent",
-        "--bin",
-        "felhom-agent",
-    ]))?;
+    small::build()?;
     for name in
         BENCHES.iter().filter(|name| args.names.is_empty() || args.names.iter().any(|wanted| wanted == *name))
     {

@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod need;
 mod process;
+mod small;
 mod test;
 
 use std::process::ExitCode;

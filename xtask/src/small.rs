@@ -1,0 +1,28 @@
+//! The agent as it is shipped: small, because it lives beside customers' guests.
+//!
+//! What the profile cannot say is said here. A panic ends the process, so nobody reads unwind tables; relative
+//! relocations are packed (glibc 2.36, which PVE 8 has); and of zstd only the fast compressor is kept.
+
+use std::process::Command;
+
+use crate::Failed;
+use crate::process::{cargo, must};
+
+const RUSTFLAGS: &str = "-C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs";
+const CFLAGS: &str = "-fno-asynchronous-unwind-tables -fno-unwind-tables \
+                      -DZSTD_EXCLUDE_BTULTRA_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTOPT_BLOCK_COMPRESSOR \
+                      -DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR \
+                      -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR \
+                      -DZSTD_EXCLUDE_DFAST_BLOCK_COMPRESSOR";
+
+/// Builds `target/small/felhom-agent`.
+pub(crate) fn build() -> Result<(), Failed> {
+    must(&mut command())
+}
+
+fn command() -> Command {
+    let mut build =
+        cargo(&["build", "--quiet", "--profile", "small", "-p", "felhom-agent", "--bin", "felhom-agent"]);
+    build.env("RUSTFLAGS", RUSTFLAGS).env("CFLAGS", CFLAGS);
+    build
+}
