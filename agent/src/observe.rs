@@ -198,10 +198,9 @@ impl Observer {
         self.configs.remove(&vmid);
     }
 
-    /// Forgets everything, so that the next reading is whole.
+    /// Forgets every configuration, so that the next reading is whole.
     pub fn forget_all(&mut self) {
         self.configs.clear();
-        self.node = None;
     }
 
     /// Finds the node; remembered until something could not be read.
@@ -231,7 +230,9 @@ impl Observer {
         match self.try_observe(desired).await {
             Ok(observed) => observed,
             Err(failure) => {
+                // Whatever comes back may be another version, or another node.
                 self.forget_all();
+                self.node = None;
                 ObservedHost::unreadable(&failure)
             }
         }

@@ -15,6 +15,12 @@ const CFLAGS: &str = "-fno-asynchronous-unwind-tables -fno-unwind-tables \
                       -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR \
                       -DZSTD_EXCLUDE_DFAST_BLOCK_COMPRESSOR";
 
+/// As in `.cargo/config.toml`, and without JSON, which the agent leaves to serde.
+const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 \
+                            -USQLITE_ENABLE_RTREE -USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 \
+                            -DSQLITE_OMIT_LOAD_EXTENSION -USQLITE_SOUNDEX -DSQLITE_OMIT_JSON \
+                            -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE";
+
 /// Builds `target/small/felhom-agent`.
 pub(crate) fn build() -> Result<(), Failed> {
     must(&mut command())
@@ -23,6 +29,6 @@ pub(crate) fn build() -> Result<(), Failed> {
 fn command() -> Command {
     let mut build =
         cargo(&["build", "--quiet", "--profile", "small", "-p", "felhom-agent", "--bin", "felhom-agent"]);
-    build.env("RUSTFLAGS", RUSTFLAGS).env("CFLAGS", CFLAGS);
+    build.env("RUSTFLAGS", RUSTFLAGS).env("CFLAGS", CFLAGS).env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
     build
 }

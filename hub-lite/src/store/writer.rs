@@ -111,15 +111,15 @@ fn write_until_dropped(connection: &Connection, jobs: &mpsc::Receiver<Box<dyn Jo
 /// One transaction for all, a savepoint for each. The error is text because every waiter gets it.
 fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>], commit: Commit) -> Result<(), String> {
     let work = || -> rusqlite::Result<()> {
-        connection.execute_batch("BEGIN IMMEDIATE")?;
+        run(connection, "BEGIN IMMEDIATE")?;
         for job in batch.iter_mut() {
-            connection.execute_batch("SAVEPOINT request")?;
+            run(connection, "SAVEPOINT request")?;
             if !job.run(connection) {
-                connection.execute_batch("ROLLBACK TO request")?;
+                run(connection, "ROLLBACK TO request")?;
             }
-            connection.execute_batch("RELEASE request")?;
+            run(connection, "RELEASE request")?;
         }
-        connection.execute_batch("COMMIT")
+        run(connection, "COMMIT")
     };
     let mut work = work;
     let done = work();
@@ -131,4 +131,9 @@ fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>], commit: Comm
         let _ = connection.execute_batch("ROLLBACK");
         error.to_string()
     })
+}
+
+/// Compiled once: three of these for each request would cost as much as the request.
+fn run(connection: &Connection, statement: &'static str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
 }
