@@ -78,13 +78,19 @@ async fn a_write_that_cannot_be_committed_is_not_acknowledged() {
     // A foreign key that is checked at the commit, not at the statement.
     let write = store.write(|sql| {
         sql.execute_batch("PRAGMA defer_foreign_keys = ON")?;
-        let sql_text = "INSERT INTO host_state (host_id, digest, report_id, changed_at_ms) VALUES ('nobody', x'00', 1, 0)";
+        let sql_text =
+            "INSERT INTO desired_history (host_id, generation, bytes, digest, author, published_at_ms)
+                        VALUES ('nobody', 1, x'00', '', '', 0)";
         Ok(sql.execute(sql_text, [])?)
     });
     assert!(matches!(write.await, Err(StoreError::Commit(_))));
     store.write(|sql| add(sql, "next")).await.unwrap();
     assert_eq!(store.read(count).await.unwrap(), 1);
-    assert!(store.read(host_state::stored).await.unwrap().is_empty());
+    let documents = |sql: &Connection| {
+        let count = sql.query_row("SELECT count(*) FROM desired_history", [], |row| row.get::<_, i64>(0));
+        Ok(count?)
+    };
+    assert_eq!(store.read(documents).await.unwrap(), 0);
 }
 
 fn changed(host_id: HostId, number: u8, summary: Option<Summary>) -> Changed {
