@@ -10,6 +10,7 @@ use felhom_shared::id::OutboxId;
 use felhom_shared::key::ApiKey;
 use felhom_shared::limits::{BODY_BYTES_MAX, DESIRED_BYTES_MAX};
 use felhom_shared::report::HostReport;
+use felhom_shared::text::chain;
 use felhom_shared::wire::{
     ApiError, ControlEnvelope, EVENTS_PATH, EventsAck, EventsPost, POLL_PATH, PollAnswer, PollQuery,
     REPORT_PATH,
@@ -167,19 +168,4 @@ async fn answer<T: DeserializeOwned>(mut response: Response, bytes_max: usize) -
             .to_owned(),
     });
     Err(HubError::Refused { status: status.as_u16(), answer })
-}
-
-/// The whole chain of causes: reqwest's own text stops before the interesting part.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

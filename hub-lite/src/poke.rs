@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-use crate::error::chain;
 use crate::state::AppState;
+use felhom_shared::text::chain;
 
 /// Where the socket lies.
 #[must_use]

@@ -30,13 +30,13 @@ use crate::auth::{Keys, PepperError};
 use crate::checks::staleness;
 use crate::clock::now_ms;
 use crate::config::{Config, ConfigError};
-use crate::error::chain;
 use crate::live::Live;
 use crate::poke;
 use crate::router::router;
 use crate::state::AppState;
 use crate::store::{Store, StoreError, host_metrics, host_reports, host_state, hosts, sessions};
 use crate::tls::{self, TlsError};
+use felhom_shared::text::chain;
 
 /// A client that sends nothing for this long while it should is let go.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

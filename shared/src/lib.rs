@@ -16,4 +16,5 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod report;
+pub mod text;
 pub mod wire;

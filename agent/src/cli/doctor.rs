@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use felhom_shared::text::chain;
 use felhom_shared::wire::PollQuery;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -154,14 +155,4 @@ fn clock(hub_time: Timestamp) -> Finding {
     }
     let side = if skew_s > 0 { "ahead of" } else { "behind" };
     bad("clock", format!("{} s {side} the hub's: check `timedatectl` and the box's battery", skew_s.abs()))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

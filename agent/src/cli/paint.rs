@@ -3,10 +3,10 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line speaks")]
 
-use std::fmt::Write;
 use std::io::IsTerminal;
 
 use felhom_shared::report::Outcome;
+pub(super) use felhom_shared::text::clean;
 use serde::Serialize;
 
 /// How a piece of text is meant.
@@ -34,23 +34,6 @@ pub(super) fn paint(tone: Tone, text: &str) -> String {
         Tone::Bold => "1",
     };
     format!("\x1b[{code}m{text}\x1b[0m")
-}
-
-/// Shows control and direction-changing characters instead of obeying them.
-pub(super) fn clean(text: &str) -> String {
-    let unsafe_char = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        if unsafe_char(c) {
-            let _ = write!(clean, "{}", c.escape_unicode());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean
 }
 
 /// The word of an outcome in its colour.

@@ -16,12 +16,12 @@ use rusqlite::Connection;
 
 use crate::auth::{Keys, PepperError};
 use crate::config::{Config, ConfigError};
-use crate::error::chain;
 use crate::publish::PublishError;
 use crate::serve::{ServeError, make_folder};
 use crate::store::hosts::{self, Host};
 use crate::store::{self, StoreError};
 use crate::tls::TlsError;
+use felhom_shared::text::chain;
 
 /// felhom-hub: stores what boxes should be, hears what they are, and shows both.
 #[derive(Debug, Parser)]

@@ -2,9 +2,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line speaks")]
 
-use std::fmt::Write;
-use std::io::{IsTerminal, Write as _};
+use std::io::{IsTerminal, Write};
 
+pub(super) use felhom_shared::text::clean;
 use serde::Serialize;
 
 pub(super) fn line(text: &str) {
@@ -29,23 +29,6 @@ pub(super) fn error(error: &dyn std::error::Error) {
         eprintln!("  because: {}", clean(&cause.to_string()));
         source = cause.source();
     }
-}
-
-/// Shows control and direction-changing characters instead of obeying them.
-pub(super) fn clean(text: &str) -> String {
-    let unsafe_char = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        if unsafe_char(c) {
-            let _ = write!(clean, "{}", c.escape_unicode());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean
 }
 
 /// Green for what is added, red for what is taken away, unless colours are not wanted.

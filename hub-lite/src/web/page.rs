@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::session::Operator;
 use super::{assets, shown::Shown};
-use crate::error::chain;
 use crate::store::StoreError;
+use felhom_shared::text::chain;
 
 #[derive(Template)]
 #[template(path = "layout.html")]

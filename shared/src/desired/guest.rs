@@ -115,18 +115,18 @@ pub enum Power {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// A container template on a storage.
-    Template(Template),
+    /// A container template (`STORAGE:vztmpl/FILE`).
+    Template(StoredFile),
     /// Another guest of the same kind on the same node.
     Clone(CloneOf),
-    /// A disk image on a storage, imported as the first disk of a virtual machine.
-    Image(Image),
+    /// A disk image (`STORAGE:import/FILE`), imported as the first disk of a virtual machine.
+    Image(StoredFile),
 }
 
-/// A container template (`STORAGE:vztmpl/FILE`), fetched first when a URL is given and it is missing.
+/// A file on a storage, fetched first when a URL is given and it is missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Template {
+pub struct StoredFile {
     /// The storage that holds it.
     pub storage: StorageId,
     /// Its file name.
@@ -148,22 +148,6 @@ pub struct CloneOf {
     /// Where a full copy goes; without it the clone is linked (the source must be a template).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageId>,
-}
-
-/// A disk image (`STORAGE:import/FILE`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Image {
-    /// The storage that holds it.
-    pub storage: StorageId,
-    /// Its file name.
-    pub file: FileName,
-    /// Where PVE may fetch it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// What the fetched file must hash to; required beside `url`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checksum: Option<Checksum>,
 }
 
 /// A file's hash.

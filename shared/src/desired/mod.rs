@@ -10,8 +10,8 @@ mod parse;
 use serde::{Deserialize, Serialize};
 
 pub use guest::{
-    Checksum, ChecksumAlgorithm, CloneOf, Disk, Features, GuestKind, GuestSpec, Image, Mount, MountSource,
-    Network, Power, Presence, Source, Startup, Template,
+    Checksum, ChecksumAlgorithm, CloneOf, Disk, Features, GuestKind, GuestSpec, Mount, MountSource, Network,
+    Power, Presence, Source, Startup, StoredFile,
 };
 pub use maintenance::{Weekday, Window};
 pub use parse::{DesiredError, digest};

@@ -173,8 +173,9 @@ fn check_kind(at: &str, guest: &GuestSpec) -> Result<(), DesiredError> {
 
 fn check_source(at: &str, guest: &GuestSpec) -> Result<(), DesiredError> {
     let (url, checksum) = match (&guest.source, guest.kind) {
-        (Source::Template(template), GuestKind::Lxc) => (&template.url, &template.checksum),
-        (Source::Image(image), GuestKind::Qemu) => (&image.url, &image.checksum),
+        (Source::Template(file), GuestKind::Lxc) | (Source::Image(file), GuestKind::Qemu) => {
+            (&file.url, &file.checksum)
+        }
         (Source::Clone(clone), _) if clone.vmid == guest.vmid => {
             return invalid(format!("{at}.source.clone.vmid"), "a guest cannot be cloned from itself");
         }

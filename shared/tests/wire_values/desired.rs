@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{
     Checksum, ChecksumAlgorithm, CloneOf, DesiredState, Disk, Features, GuestKind, GuestSpec, Identity,
-    Image, Mount, MountSource, Network, Power, Presence, Source, Startup, Template, Weekday, Window,
+    Mount, MountSource, Network, Power, Presence, Source, Startup, StoredFile, Weekday, Window,
 };
 use felhom_shared::id::{FileName, Label, StorageId, Tag};
 use jiff::civil::time;
@@ -111,7 +111,7 @@ fn container() -> GuestSpec {
 }
 
 fn machine() -> GuestSpec {
-    let image = Image {
+    let image = StoredFile {
         storage: storage("local"),
         file: FileName::new("debian-13-generic-amd64.qcow2").unwrap(),
         url: Some("https://images.example/debian-13-generic-amd64.qcow2".to_owned()),
@@ -173,7 +173,7 @@ fn plain(number: u128, at: u32, name: &str, source: Source) -> GuestSpec {
 fn template(checksum: Option<Checksum>) -> Source {
     let file = FileName::new("debian-12-standard_12.12-1_amd64.tar.zst").unwrap();
     let url = checksum.is_some().then(|| format!("https://images.example/{file}"));
-    Source::Template(Template { storage: storage("local"), file, url, checksum })
+    Source::Template(StoredFile { storage: storage("local"), file, url, checksum })
 }
 
 fn volume_mount(path: &str, size_gib: u32) -> Mount {

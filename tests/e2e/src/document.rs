@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{
     CloneOf, DESIRED_VERSION, DesiredState, Disk, GuestKind, GuestSpec, Identity, Mount, MountSource,
-    Network, Power, Presence, Source, Template, Window,
+    Network, Power, Presence, Source, StoredFile, Window,
 };
 use felhom_shared::id::{FileName, GuestId, HostId, Label, StorageId, Vmid};
 use uuid::Uuid;
@@ -45,7 +45,7 @@ pub fn always_open() -> Window {
 #[must_use]
 pub fn lxc(vmid: u32, name: &str) -> GuestSpec {
     let file = FileName::new(TEMPLATE).expect("a plain file name");
-    let template = Template { storage: storage("local"), file, url: None, checksum: None };
+    let template = StoredFile { storage: storage("local"), file, url: None, checksum: None };
     let card = Network { ip: Some("dhcp".to_owned()), ..card() };
     GuestSpec {
         networks: BTreeMap::from([("net0".to_owned(), card)]),

@@ -32,17 +32,17 @@ pub(super) fn create_steps(spec: &GuestSpec) -> Vec<Step> {
 }
 
 fn fetch(source: &Source) -> Option<Step> {
-    let (storage, file, url, checksum, content) = match source {
-        Source::Template(t) => (&t.storage, &t.file, t.url.as_ref()?, t.checksum.as_ref()?, "vztmpl"),
-        Source::Image(i) => (&i.storage, &i.file, i.url.as_ref()?, i.checksum.as_ref()?, "import"),
+    let (file, content) = match source {
+        Source::Template(file) => (file, "vztmpl"),
+        Source::Image(file) => (file, "import"),
         Source::Clone(_) => return None,
     };
     Some(Step::FetchFile(FetchFile {
-        storage: storage.clone(),
-        file: file.clone(),
+        storage: file.storage.clone(),
+        file: file.file.clone(),
         content: content.to_owned(),
-        url: url.clone(),
-        checksum: checksum.clone(),
+        url: file.url.clone()?,
+        checksum: file.checksum.clone()?,
     }))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use felhom_shared::desired::{
     DesiredState, Disk, Features, GuestKind, GuestSpec, Identity, Mount, MountSource, Network, Power,
-    Presence, Source, Startup, Template, Window,
+    Presence, Source, Startup, StoredFile, Window,
 };
 use felhom_shared::id::{FileName, GuestId, Label, NodeName, StorageId, Tag, Vmid};
 use felhom_shared::report::{Failure, NodeState, NoteKind, Outcome};
@@ -26,7 +26,7 @@ fn spec(number: u32) -> GuestSpec {
         presence: Presence::Present,
         power: Power::Running,
         name: Label::new(format!("g{number}")).unwrap(),
-        source: Source::Template(Template {
+        source: Source::Template(StoredFile {
             storage: StorageId::new("local").unwrap(),
             file: FileName::new("debian.tar.zst").unwrap(),
             url: None,
