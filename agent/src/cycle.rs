@@ -63,7 +63,7 @@ impl Cycle {
     /// A new document is in force: what failed under the old one may be tried again.
     pub fn document_changed(&mut self) {
         self.backoff.clear();
-        self.observer.forget_all();
+        self.observer.forget_configs();
     }
 
     /// When a guest that failed may be tried again.

@@ -199,7 +199,7 @@ impl Observer {
     }
 
     /// Forgets every configuration, so that the next reading is whole.
-    pub fn forget_all(&mut self) {
+    pub fn forget_configs(&mut self) {
         self.configs.clear();
     }
 
@@ -231,7 +231,7 @@ impl Observer {
             Ok(observed) => observed,
             Err(failure) => {
                 // Whatever comes back may be another version, or another node.
-                self.forget_all();
+                self.forget_configs();
                 self.node = None;
                 ObservedHost::unreadable(&failure)
             }
