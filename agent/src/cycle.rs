@@ -9,7 +9,7 @@ use std::time::Instant;
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, GuestId, HostId};
 use felhom_shared::report::{
-    CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, Outcome, StepOutcome,
+    CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, OpsState, Outcome, StepOutcome,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -149,6 +149,7 @@ impl Cycle {
             guests: guest_reports(plan, executed),
             unmanaged: plan.unmanaged.clone(),
             journal_open: self.state.open_count()?,
+            ops: OpsState::default(),
         })
     }
 

@@ -114,6 +114,7 @@ impl Daemon {
         let query = PollQuery {
             have: seen.as_ref().map(|seen| seen.generation),
             digest: seen.map(|seen| seen.digest),
+            keyset: None,
             wait: POLL_WAIT_S,
         };
         Ok(Box::pin(async move {
@@ -146,8 +147,9 @@ impl Daemon {
     }
 
     fn offer(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
-        let bytes = answer.desired.get().as_bytes();
-        let offer = Offer { host_id: answer.host_id, generation: answer.generation, bytes };
+        let (Some(generation), Some(desired)) = (answer.generation, &answer.desired) else { return Ok(()) };
+        let bytes = desired.get().as_bytes();
+        let offer = Offer { host_id: answer.host_id, generation, bytes };
         let last = self.state.accepted()?;
         let now = Timestamp::now();
         let verdict = accept(self.host_id, last.as_ref(), &offer);
@@ -172,7 +174,7 @@ impl Daemon {
             }
         }
         let digest = felhom_shared::desired::digest(bytes);
-        self.state.put_last_seen(&LastSeen { generation: answer.generation, digest })
+        self.state.put_last_seen(&LastSeen { generation, digest })
     }
 
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.

@@ -16,5 +16,6 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod report;
+pub mod signed;
 pub mod text;
 pub mod wire;

@@ -28,6 +28,24 @@ pub const VOLUME_GIB_MAX: u32 = 65_536;
 pub const MEMORY_MIB_MAX: u32 = 4 * 1024 * 1024;
 /// Most cores of a guest (PVE's own bound for containers).
 pub const CORES_MAX: u32 = 8192;
+/// Largest envelope of a signed operation or keyset in bytes.
+pub const ENVELOPE_BYTES_MAX: usize = 32 * 1024;
+/// Largest payload within an envelope in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Most signatures on one payload.
+pub const SIGNATURES_MAX: usize = 4;
+/// Most keys in a keyset.
+pub const KEYSET_KEYS_MAX: usize = 16;
+/// Most keysets in one poll answer.
+pub const KEYSETS_PER_POLL_MAX: usize = 64;
+/// Most signed operations in one poll answer.
+pub const OPS_PER_POLL_MAX: usize = 64;
+/// Longest life of an operation that destroys something, in milliseconds (48 h).
+pub const DESTRUCTION_LIFE_MS_MAX: u64 = 48 * 3600 * 1000;
+/// Longest life of any other operation, in milliseconds (7 days).
+pub const OP_LIFE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+/// How far an operation may be issued in the box's future, in milliseconds (5 min).
+pub const CLOCK_SKEW_MS: u64 = 5 * 60 * 1000;
 
 /// Cuts `text` to [`TEXT_BYTES_MAX`] at a character boundary and marks the cut.
 #[must_use]

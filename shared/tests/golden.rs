@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use felhom_shared::desired::DesiredState;
 use felhom_shared::event::Event;
 use felhom_shared::report::HostReport;
-use felhom_shared::wire::{ApiError, ControlEnvelope, EventsAck, EventsPost, PollAnswer, PollQuery};
+use felhom_shared::wire::{
+    ApiError, ControlEnvelope, EventsAck, EventsPost, OpReceipt, PollAnswer, PollQuery,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -87,7 +89,19 @@ fn poll_and_its_answer_are_frozen() {
     let text = frozen("poll_answer.json", &answer);
     let again: PollAnswer = serde_json::from_str(&text).unwrap();
     assert_eq!(pretty(&again), text);
-    assert_eq!(again.desired.get(), answer.desired.get(), "the document passes byte for byte");
+    assert_eq!(
+        again.desired.unwrap().get(),
+        answer.desired.unwrap().get(),
+        "the document passes byte for byte"
+    );
+}
+
+#[test]
+fn what_becomes_of_an_operation_is_frozen() {
+    let text = frozen("poll_answer_of_ops.json", &messages::poll_answer_of_ops());
+    assert_eq!(pretty(&serde_json::from_str::<PollAnswer>(&text).unwrap()), text);
+    is_frozen::<OpReceipt>("op_receipt.json", &messages::op_receipt());
+    is_frozen::<OpReceipt>("op_receipt_applied.json", &messages::op_receipt_applied());
 }
 
 #[test]

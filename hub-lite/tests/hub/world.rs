@@ -12,7 +12,9 @@ use felhom_hub::store::keys;
 use felhom_shared::event::{Event, Severity};
 use felhom_shared::id::{EventId, Generation, HostId, OutboxId};
 use felhom_shared::key::{ApiKey, KeyKind};
-use felhom_shared::report::{GenerationState, HostReport, HostState, Metrics, NodeState, REPORT_VERSION};
+use felhom_shared::report::{
+    GenerationState, HostReport, HostState, Metrics, NodeState, OpsState, REPORT_VERSION,
+};
 use felhom_shared::wire::{ApiError, EVENTS_PATH, EventsPost, POLL_PATH, REPORT_PATH};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
@@ -201,6 +203,7 @@ pub(crate) fn report(host_id: HostId, number: u64) -> HostReport {
         guests: vec![],
         unmanaged: vec![],
         journal_open: number,
+        ops: OpsState::default(),
     };
     HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics: Metrics::default(), state }
 }

@@ -2,7 +2,11 @@
 
 use felhom_shared::event::{Event, Severity};
 use felhom_shared::id::{EventId, Generation, HostId, OutboxId};
-use felhom_shared::wire::{ApiError, ControlEnvelope, EventsPost, PollAnswer, PollQuery};
+use felhom_shared::report::LedgerHead;
+use felhom_shared::signed::OpId;
+use felhom_shared::wire::{
+    ApiError, ControlEnvelope, EventsPost, OpReceipt, PollAnswer, PollQuery, QueueState, QueuedOp,
+};
 use serde_json::value::RawValue;
 
 use super::{at, guest_id, uuid};
@@ -39,7 +43,7 @@ fn told(severity: Severity, kind: &str) -> Event {
 }
 
 pub(crate) fn poll_query() -> PollQuery {
-    PollQuery { have: Some(Generation(7)), digest: Some("5e".repeat(32)), wait: 50 }
+    PollQuery { have: Some(Generation(7)), digest: Some("5e".repeat(32)), keyset: Some(2), wait: 50 }
 }
 
 /// The document's own spaces and order are part of it.
@@ -47,8 +51,11 @@ pub(crate) fn poll_answer() -> PollAnswer {
     let document = r#"{"version":1,  "guests":[],"identity":{"name":"box"}}"#;
     PollAnswer {
         host_id: HostId(uuid(0xf0)),
-        generation: Generation(8),
-        desired: RawValue::from_string(document.to_owned()).unwrap(),
+        generation: Some(Generation(8)),
+        desired: Some(RawValue::from_string(document.to_owned()).unwrap()),
+        ops: vec![QueuedOp { op_id: OpId::of(b"an envelope"), blob: "an envelope".to_owned() }],
+        keysets: vec!["another".to_owned()],
+        ledger_seen: Some(LedgerHead { seq: 12, head: "1e".repeat(32) }),
         poll_interval_s: 60,
         blocked: true,
     }
@@ -61,6 +68,30 @@ pub(crate) fn control_envelope() -> ControlEnvelope {
 
 pub(crate) fn control_envelope_first() -> ControlEnvelope {
     ControlEnvelope { desired_generation: None, has_ops: false, poll_interval_s: 5, blocked: false }
+}
+
+/// Only an operation: the box has the document.
+pub(crate) fn poll_answer_of_ops() -> PollAnswer {
+    PollAnswer {
+        generation: None,
+        desired: None,
+        keysets: Vec::new(),
+        ledger_seen: None,
+        blocked: false,
+        ..poll_answer()
+    }
+}
+
+pub(crate) fn op_receipt() -> OpReceipt {
+    OpReceipt {
+        state: QueueState::Rejected,
+        code: Some("expect_mismatch".to_owned()),
+        text: Some("the guest is no longer what was signed for".to_owned()),
+    }
+}
+
+pub(crate) fn op_receipt_applied() -> OpReceipt {
+    OpReceipt { state: QueueState::Applied, code: None, text: None }
 }
 
 pub(crate) fn api_error() -> ApiError {

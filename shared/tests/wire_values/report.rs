@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use felhom_shared::desired::GuestKind;
 use felhom_shared::id::{Generation, HostId, NodeName};
 use felhom_shared::report::{
-    Class, CycleCost, DocumentRefusal, Failure, GenerationState, GuestReport, HostReport, HostState, Metrics,
-    NodeState, Note, NoteKind, Observed, Outcome, StepOutcome, StepReport, StorageUse, UnmanagedGuest,
+    Class, CycleCost, DocumentRefusal, Failure, GenerationState, GuestReport, HostReport, HostState,
+    LedgerHead, Metrics, NodeState, Note, NoteKind, Observed, OpsState, Outcome, PendingOp, Receipt,
+    ReceiptState, StepOutcome, StepReport, StorageUse, UnmanagedGuest,
 };
 
 use super::{at, guest_id, uuid, vmid};
@@ -67,6 +68,19 @@ pub(crate) fn present() -> HostReport {
                 },
             ],
             journal_open: 1,
+            ops: OpsState {
+                keyset_version: Some(2),
+                keyset_digest: Some("4b".repeat(32)),
+                pending: vec![PendingOp {
+                    op: "guest.destroy".to_owned(),
+                    target: serde_json::json!({"host_id": uuid(0xf0), "guest_id": uuid(1)}),
+                    params: serde_json::json!({"expect": {"vmid": 101, "name": "web", "config_digest": "0d".repeat(20)}}),
+                    code: "destroy_needs_signature".to_owned(),
+                    text: "destroying web (vmid 101) waits for a signature".to_owned(),
+                }],
+                receipts: receipts(),
+                ledger: Some(LedgerHead { seq: 12, head: "1e".repeat(32) }),
+            },
         },
     }
 }
@@ -157,4 +171,27 @@ fn notes() -> Vec<Note> {
         Note { kind, code: code.to_owned(), text: text.to_owned() }
     };
     [NoteKind::Held, NoteKind::Refused, NoteKind::Waiting].map(note).to_vec()
+}
+
+/// One of every state.
+fn receipts() -> Vec<Receipt> {
+    let states = [
+        ReceiptState::Accepted,
+        ReceiptState::Started,
+        ReceiptState::Applied,
+        ReceiptState::Failed,
+        ReceiptState::Interrupted,
+        ReceiptState::Rejected,
+        ReceiptState::Expired,
+    ];
+    let receipt = |state: ReceiptState| Receipt {
+        op_id: "0b".repeat(32),
+        op: "guest.destroy".to_owned(),
+        guest_id: Some(guest_id(1)),
+        state,
+        code: matches!(state, ReceiptState::Failed).then(|| "pve_refused".to_owned()),
+        text: None,
+        at: "2026-01-02T03:04:05Z".parse().unwrap(),
+    };
+    states.map(receipt).to_vec()
 }

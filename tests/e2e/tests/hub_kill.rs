@@ -12,7 +12,9 @@ use felhom_hub::store::{host_reports, host_state};
 use felhom_shared::event::{Event, Severity};
 use felhom_shared::id::{EventId, HostId, OutboxId};
 use felhom_shared::key::ApiKey;
-use felhom_shared::report::{GenerationState, HostReport, HostState, Metrics, NodeState, REPORT_VERSION};
+use felhom_shared::report::{
+    GenerationState, HostReport, HostState, Metrics, NodeState, OpsState, REPORT_VERSION,
+};
 use felhom_tests::{Enrolled, HubProgram};
 use jiff::Timestamp;
 use rusqlite::Connection;
@@ -44,6 +46,7 @@ fn report(host_id: HostId, number: u64) -> HostReport {
         guests: vec![],
         unmanaged: vec![],
         journal_open: number,
+        ops: OpsState::default(),
     };
     HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics: Metrics::default(), state }
 }

@@ -105,8 +105,11 @@ mod tests {
         let host_id = HostId(uuid::Uuid::from_u128(9));
         let message = PollAnswer {
             host_id,
-            generation: Generation(7),
-            desired: RawValue::from_string(String::from_utf8(bytes).unwrap()).unwrap(),
+            generation: Some(Generation(7)),
+            desired: Some(RawValue::from_string(String::from_utf8(bytes).unwrap()).unwrap()),
+            ops: Vec::new(),
+            keysets: Vec::new(),
+            ledger_seen: None,
             poll_interval_s: 60,
             blocked: true,
         };

@@ -5,7 +5,7 @@ use felhom_shared::desired::GuestKind;
 use felhom_shared::id::{Generation, GuestId, HostId, NodeName, Vmid};
 use felhom_shared::key::{ApiKey, KeyKind};
 use felhom_shared::report::{
-    GenerationState, GuestReport, HostReport, HostState, Metrics, NodeState, Observed, Outcome,
+    GenerationState, GuestReport, HostReport, HostState, Metrics, NodeState, Observed, OpsState, Outcome,
     REPORT_VERSION,
 };
 use felhom_shared::wire::{POLL_PATH, REPORT_PATH};
@@ -70,6 +70,7 @@ fn report(number: u32, variant: usize) -> Vec<u8> {
             guests: Vec::new(),
             unmanaged: Vec::new(),
             journal_open: 0,
+            ops: OpsState::default(),
         },
     };
     loop {

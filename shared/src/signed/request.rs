@@ -1,0 +1,221 @@
+//! What can be ordered, each with exactly the parameters it needs and what must still be true when it runs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Generation, InvalidId, Label, Vmid};
+
+/// What the guest must still be at the moment of action. VMIDs and names are reused; this is how a signature for
+/// one guest cannot reach another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// Its number on the node.
+    pub vmid: Vmid,
+    /// Its name on the node.
+    pub name: Label,
+    /// PVE's digest of its configuration; `null` where there must be no guest at that number.
+    pub config_digest: Option<ConfigDigest>,
+}
+
+/// Parameters of an operation that needs only to know its guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// See [`Expect`].
+    pub expect: Expect,
+}
+
+/// Parameters of `guest.rollback`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackGuest {
+    /// The snapshot's name.
+    pub snapshot: SnapshotName,
+    /// When it was taken, seconds since 1970: names are reused, times are not.
+    pub snaptime: u64,
+    /// See [`Expect`].
+    pub expect: Expect,
+}
+
+/// Parameters of `guest.restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreGuest {
+    /// The archive, in PVE's words: `storage:backup/…`.
+    pub volid: BackupVolid,
+    /// See [`Expect`].
+    pub expect: Expect,
+}
+
+/// Parameters of `ops.void_before`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoidBefore {
+    /// Operations issued at or before this time are void, milliseconds since 1970.
+    pub before: u64,
+}
+
+/// Parameters of `ledger.rebase`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerRebase {
+    /// The furthest the hub has seen; the box goes on above it.
+    pub seq: u64,
+}
+
+/// Parameters of `generation.reset`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetGeneration {
+    /// The next document may have this number or a higher one.
+    pub generation: Generation,
+}
+
+/// No parameters: `{}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// What is ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `guest.destroy`
+    DestroyGuest(Expected),
+    /// `guest.rollback`
+    RollbackGuest(RollbackGuest),
+    /// `guest.restore`: over the existing guest.
+    RestoreGuest(RestoreGuest),
+    /// `guest.create_privileged`
+    CreatePrivileged(Expected),
+    /// `clock.reset`
+    ClockReset(Empty),
+    /// `ops.void_before`
+    VoidBefore(VoidBefore),
+    /// `ledger.rebase`
+    LedgerRebase(LedgerRebase),
+    /// `generation.reset`
+    ResetGeneration(ResetGeneration),
+}
+
+impl Request {
+    /// The word on the wire.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::DestroyGuest(_) => "guest.destroy",
+            Self::RollbackGuest(_) => "guest.rollback",
+            Self::RestoreGuest(_) => "guest.restore",
+            Self::CreatePrivileged(_) => "guest.create_privileged",
+            Self::ClockReset(_) => "clock.reset",
+            Self::VoidBefore(_) => "ops.void_before",
+            Self::LedgerRebase(_) => "ledger.rebase",
+            Self::ResetGeneration(_) => "generation.reset",
+        }
+    }
+
+    /// What must still be true of the guest; none for an operation on the host.
+    #[must_use]
+    pub fn expect(&self) -> Option<&Expect> {
+        match self {
+            Self::DestroyGuest(expected) | Self::CreatePrivileged(expected) => Some(&expected.expect),
+            Self::RollbackGuest(rollback) => Some(&rollback.expect),
+            Self::RestoreGuest(restore) => Some(&restore.expect),
+            Self::ClockReset(_) | Self::VoidBefore(_) | Self::LedgerRebase(_) | Self::ResetGeneration(_) => {
+                None
+            }
+        }
+    }
+
+    /// What it does and what is lost, in one sentence for the person who signs.
+    #[must_use]
+    pub fn consequence(&self) -> String {
+        match self {
+            Self::DestroyGuest(of) => format!(
+                "destroys {} (vmid {}) with all its volumes and snapshots; only a backup brings it back",
+                of.expect.name, of.expect.vmid
+            ),
+            Self::RollbackGuest(of) => format!(
+                "returns {} (vmid {}) to the snapshot {}: everything written since then is lost",
+                of.expect.name,
+                of.expect.vmid,
+                of.snapshot.as_str()
+            ),
+            Self::RestoreGuest(of) => format!(
+                "overwrites {} (vmid {}) with the backup {}: what it holds now is lost",
+                of.expect.name,
+                of.expect.vmid,
+                of.volid.as_str()
+            ),
+            Self::CreatePrivileged(of) => format!(
+                "creates {} (vmid {}) as a privileged container: root inside it can become root on the host",
+                of.expect.name, of.expect.vmid
+            ),
+            Self::ClockReset(_) => {
+                "makes the box believe its clock again, from the time of this signature on".to_owned()
+            }
+            Self::VoidBefore(of) => format!("voids every operation issued up to {} ms since 1970", of.before),
+            Self::LedgerRebase(of) => {
+                format!(
+                    "accepts that the box lost its ledger after a roll-back, and goes on above row {}",
+                    of.seq
+                )
+            }
+            Self::ResetGeneration(of) => {
+                format!(
+                    "lets the box accept documents from generation {} on, also lower ones than it has",
+                    of.generation
+                )
+            }
+        }
+    }
+}
+
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $reason:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                let check: fn(&str) -> bool = $check;
+                if check(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidId { kind: $kind, value: text, reason: $reason })
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0
+            }
+        }
+    };
+}
+
+checked_text!(/// PVE's digest of a configuration: SHA-1, 40 lower-case hex digits.
+    ConfigDigest, "configuration digest", "it must be 40 lower-case hex digits",
+    |text| text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+checked_text!(/// A snapshot's name as PVE allows it.
+    SnapshotName, "snapshot", "it must begin with a letter and have 2 to 40 letters, digits, '_' or '-'",
+    |text| (2..=40).contains(&text.len())
+        && text.as_bytes()[0].is_ascii_alphabetic()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
+checked_text!(/// A backup archive: `storage:backup/…`, without anything a parameter could hide in.
+    BackupVolid, "backup", "it must be storage:backup/… of letters, digits and -_.:/+",
+    |text| text.len() <= 255
+        && text.split_once(":backup/").is_some_and(|(storage, file)| !storage.is_empty() && !file.is_empty())
+        && !text.contains("..")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+".contains(&b)));
