@@ -14,13 +14,14 @@ use axum::http::request::Parts;
 use felhom_shared::id::HostId;
 use felhom_shared::key::{ApiKey, KeyKind};
 use hmac::{Hmac, KeyInit, Mac};
+use rusqlite::Connection;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::error::ApiFailure;
 use crate::state::AppState;
-use crate::store::{Store, keys};
+use crate::store::{Store, StoreError, audit, keys};
 
 const PEPPER_FILE: &str = "pepper";
 
@@ -119,6 +120,53 @@ impl Keys {
 #[derive(Debug, Clone, Copy)]
 pub struct HostAuth(pub HostId);
 
+/// A request of an operator's program, by its key. Never remembered: it is seldom used, and revoked at once.
+#[derive(Debug, Clone)]
+pub struct OperatorKey {
+    /// Whose key it is.
+    pub name: String,
+}
+
+/// Draws a key that nobody knows yet.
+pub fn draw(kind: KeyKind) -> Result<ApiKey, getrandom::Error> {
+    let (mut lookup, mut secret) = ([0; 10], Zeroizing::new([0; 32]));
+    getrandom::fill(&mut lookup)?;
+    getrandom::fill(&mut *secret)?;
+    Ok(ApiKey::from_random(kind, lookup, &secret))
+}
+
+/// Stores a fresh key of an operator, beside those they have. It works while there is an operator of that name.
+pub fn admit_operator_key(
+    sql: &Connection,
+    keys: &Keys,
+    key: &ApiKey,
+    (name, by): (&str, &str),
+) -> Result<(), StoreError> {
+    let now_ms = crate::clock::now_ms();
+    keys::add_operator_key(sql, name, (key.lookup(), &keys.hmac(key)), now_ms)?;
+    let detail = format!("{name}, {}", key.lookup());
+    audit::append(sql, by, "operator_key_made", None, (&detail, now_ms))
+}
+
+fn refuse(code: &str, text: &str) -> ApiFailure {
+    ApiFailure::new(StatusCode::UNAUTHORIZED, code, text)
+}
+
+/// The key that a request carries, if it is of the kind that this endpoint takes.
+fn key_of(parts: &Parts, kind: KeyKind, whose: &str) -> Result<ApiKey, ApiFailure> {
+    let letter = kind.letter();
+    let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let text = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
+        refuse("key_missing", &format!("send the {whose}'s key as `Authorization: Bearer fhk1_{letter}_…`"))
+    })?;
+    let key = ApiKey::parse(text).map_err(|error| refuse("key_malformed", &error.to_string()))?;
+    if key.kind() != kind {
+        let text = format!("this endpoint takes a {whose}'s key (fhk1_{letter}_…)");
+        return Err(refuse("key_of_another_kind", &text));
+    }
+    Ok(key)
+}
+
 impl<S> FromRequestParts<S> for HostAuth
 where
     AppState: FromRef<S>,
@@ -127,21 +175,25 @@ where
     type Rejection = ApiFailure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiFailure> {
-        let refuse = |code, text: &str| ApiFailure::new(StatusCode::UNAUTHORIZED, code, text);
-        let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let text = header.and_then(|value| value.strip_prefix("Bearer "));
-        let text = text.ok_or_else(|| {
-            refuse("key_missing", "send the host's key as `Authorization: Bearer fhk1_h_…`")
-        })?;
-        let key = ApiKey::parse(text).map_err(|error| refuse("key_malformed", &error.to_string()))?;
-        if key.kind() != KeyKind::Host {
-            return Err(refuse("key_of_another_kind", "this endpoint takes a host's key (fhk1_h_…)"));
-        }
+        let key = key_of(parts, KeyKind::Host, "host")?;
         let state = AppState::from_ref(state);
         // Boxed: a parked poll holds the room of every step it went through, and this one is seldom gone through.
         let host_id = Box::pin(state.keys.host(&state.store, &key)).await?;
         host_id
             .map(Self)
             .ok_or_else(|| refuse("key_unknown", "this key is not known; it may have been replaced"))
+    }
+}
+
+impl FromRequestParts<AppState> for OperatorKey {
+    type Rejection = ApiFailure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiFailure> {
+        let key = key_of(parts, KeyKind::Operator, "operator")?;
+        let (lookup, hmac) = (key.lookup().to_owned(), state.keys.hmac(&key));
+        let row = state.store.read(move |sql| keys::operator_key(sql, &lookup)).await?;
+        row.filter(|row| bool::from(row.hmac.ct_eq(&hmac)))
+            .map(|row| Self { name: row.operator })
+            .ok_or_else(|| refuse("key_unknown", "this key is not known; it may have been revoked"))
     }
 }

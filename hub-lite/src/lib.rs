@@ -17,6 +17,7 @@ pub mod poke;
 pub mod publish;
 pub mod router;
 pub mod serve;
+pub mod signed;
 pub mod state;
 pub mod store;
 pub mod tls;

@@ -4,17 +4,22 @@
 //! charts; everything that matters is in the store.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use felhom_shared::id::{Generation, HostId};
-use felhom_shared::report::Metrics;
+use felhom_shared::report::{LedgerHead, Metrics};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::store::host_metrics::Sample;
+
+/// How often in a row the same operations or keysets are handed out at once. A box that comes back for them again
+/// does not take them, and gets them from then on as rarely as it gets no news; one that lost an answer, or was
+/// killed over it, does not wait.
+const OFFERS_AT_ONCE: u8 = 3;
 
 /// The hosts as this process knows them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +32,8 @@ struct Shared {
     hosts: Mutex<HashMap<HostId, Entry>>,
     since: Instant,
     stopping: AtomicBool,
+    /// The newest keyset's version; 0 where there is none.
+    newest_keyset: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +49,16 @@ struct Entry {
     metrics: Option<Sample>,
     unwritten: bool,
     news: Arc<Notify>,
+    /// The furthest end of its ledger; boxed, because most boxes have none.
+    ledger: Option<Box<LedgerHead>>,
+    offered: Offered,
+}
+
+/// How often in a row signed things were handed to a box that trusts this keyset.
+#[derive(Debug, Default, Clone, Copy)]
+struct Offered {
+    keyset: u64,
+    times: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +76,16 @@ pub struct Intent {
     pub digest: Option<String>,
     /// Observe and report only.
     pub paused: bool,
+    /// Signed operations that the box has not taken.
+    pub queued: u32,
+}
+
+impl Intent {
+    /// Whether a poll answered with one could not have been answered with the other.
+    #[must_use]
+    pub fn same_document(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.digest == other.digest
+    }
 }
 
 /// How long a host has not been heard.
@@ -84,7 +111,8 @@ pub struct Unwritten {
 impl Default for Live {
     fn default() -> Self {
         let hosts = Mutex::default();
-        Self { shared: Arc::new(Shared { hosts, since: Instant::now(), stopping: AtomicBool::new(false) }) }
+        let (stopping, newest_keyset) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { hosts, since: Instant::now(), stopping, newest_keyset }) }
     }
 }
 
@@ -106,6 +134,9 @@ impl Live {
         let entry = hosts.entry(host_id).or_default();
         let new = entry.intent != intent;
         if new {
+            if entry.intent.queued != intent.queued {
+                entry.offered.times = 0;
+            }
             entry.intent = intent;
             entry.fresh = answer;
             entry.news.notify_waiters();
@@ -117,6 +148,54 @@ impl Live {
     #[must_use]
     pub fn take_fresh(&self, host_id: HostId) -> Option<Bytes> {
         self.hosts().get_mut(&host_id).and_then(|entry| entry.fresh.take())
+    }
+
+    /// Takes over which keyset is the newest, and wakes every parked poll if it is a new one.
+    pub fn set_newest_keyset(&self, version: u64) {
+        if self.shared.newest_keyset.swap(version, Ordering::AcqRel) == version {
+            return;
+        }
+        for entry in self.hosts().values_mut() {
+            entry.offered.times = 0;
+            entry.news.notify_waiters();
+        }
+    }
+
+    /// The newest keyset's version; 0 where there is none.
+    #[must_use]
+    pub fn newest_keyset(&self) -> u64 {
+        self.shared.newest_keyset.load(Ordering::Acquire)
+    }
+
+    /// Whether signed operations and keysets are handed out now to a box that trusts this keyset. `patient`: its
+    /// poll has waited as long as it wanted to.
+    #[must_use]
+    pub fn may_offer(&self, host_id: HostId, keyset: u64, patient: bool) -> bool {
+        let mut hosts = self.hosts();
+        let offered = &mut hosts.entry(host_id).or_default().offered;
+        if offered.keyset != keyset {
+            *offered = Offered { keyset, times: 0 };
+        }
+        if offered.times >= OFFERS_AT_ONCE {
+            return patient;
+        }
+        offered.times += 1;
+        true
+    }
+
+    /// The furthest that a box's ledger was ever seen.
+    #[must_use]
+    pub fn ledger(&self, host_id: HostId) -> Option<LedgerHead> {
+        self.hosts().get(&host_id).and_then(|entry| entry.ledger.as_deref().cloned())
+    }
+
+    /// Remembers how far a box's ledger was seen; never backwards.
+    pub fn set_ledger(&self, host_id: HostId, head: LedgerHead) {
+        let mut hosts = self.hosts();
+        let entry = hosts.entry(host_id).or_default();
+        if entry.ledger.as_ref().is_none_or(|known| known.seq < head.seq) {
+            entry.ledger = Some(Box::new(head));
+        }
     }
 
     /// What the operator wants.

@@ -3,11 +3,11 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use felhom_shared::limits::BODY_BYTES_MAX;
-use felhom_shared::wire::{EVENTS_PATH, POLL_PATH, REPORT_PATH};
+use felhom_shared::wire::{EVENTS_PATH, OPS_PATH, POLL_PATH, REPORT_PATH};
 
-use crate::api::host;
+use crate::api::{host, operator};
 use crate::error::ApiFailure;
 use crate::state::AppState;
 
@@ -17,6 +17,11 @@ pub fn router(state: AppState) -> Router {
         .route(POLL_PATH, get(host::poll::poll))
         .route(REPORT_PATH, post(host::report::report))
         .route(EVENTS_PATH, post(host::events::events))
+        .route(&format!("{OPS_PATH}/{{op_id}}/state"), post(host::op_state::op_state))
+        .route(operator::PENDING_PATH, get(operator::pending::pending))
+        .route(operator::OPS_PATH, get(operator::ops::list).post(operator::ops::put))
+        .route(operator::KEYSETS_PATH, get(operator::keysets::list))
+        .route(&format!("{}/{{version}}", operator::KEYSETS_PATH), put(operator::keysets::put))
         .route("/api/{*rest}", any(nothing))
         .merge(crate::web::routes())
         .fallback(nothing)

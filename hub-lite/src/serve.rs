@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rusqlite::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
@@ -27,14 +28,16 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use crate::auth::{Keys, PepperError};
-use crate::checks::staleness;
+use crate::checks::{staleness, undelivered};
 use crate::clock::now_ms;
 use crate::config::{Config, ConfigError};
 use crate::live::Live;
 use crate::poke;
 use crate::router::router;
 use crate::state::AppState;
-use crate::store::{Store, StoreError, host_metrics, host_reports, host_state, hosts, sessions};
+use crate::store::{
+    Store, StoreError, host_metrics, host_reports, host_state, hosts, ledger_heads, sessions, signed_ops,
+};
 use crate::tls::{self, TlsError};
 use felhom_shared::text::chain;
 
@@ -48,6 +51,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// How long a forgotten session lies in the table.
 const SESSION_KEPT_DAYS: i64 = 7;
+/// How long it can be looked up what became of a signed operation.
+const SIGNED_OPS_KEPT_DAYS: i64 = 400;
 
 /// Why the hub does not start.
 #[derive(Debug, thiserror::Error)]
@@ -161,9 +166,11 @@ pub async fn open(config: &Config) -> Result<AppState, ServeError> {
     let (changes, _) = broadcast::channel(1024);
     let (config, live, reloading) = (Arc::new(config.clone()), Live::default(), Arc::default());
     let state = AppState { store, config, live, keys, changes, reloading };
-    let (hosts, states) = state.store.read(|sql| Ok((hosts::list(sql)?, host_state::stored(sql)?))).await?;
+    let read = |sql: &Connection| Ok((hosts::list(sql)?, host_state::stored(sql)?, ledger_heads::all(sql)?));
+    let (hosts, states, ledgers) = state.store.read(read).await?;
     hosts.iter().for_each(|host| state.live.remember_seen(host.host_id, host.last_seen_ms));
     states.into_iter().for_each(|(host_id, report_id, digest)| state.live.stored(host_id, report_id, digest));
+    ledgers.into_iter().for_each(|(host_id, furthest)| state.live.set_ledger(host_id, furthest));
     state.reload_all().await?;
     Ok(state)
 }
@@ -286,6 +293,7 @@ async fn check(state: AppState) -> Result<(), StoreError> {
     // The poke of a command line may have got lost; a key that was taken away must not outlive this.
     state.keys.forget();
     state.reload_all().await?;
+    undelivered::check(&state).await?;
     staleness::check(&state).await
 }
 
@@ -294,8 +302,10 @@ async fn tidy(state: AppState) -> Result<(), StoreError> {
     let before_ms = now_ms() - i64::from(state.config.keep_reports_days) * DAY_MS;
     // Whether a session still counts is the pages' decision; one this old counts for nobody.
     let session_before_ms = now_ms() - SESSION_KEPT_DAYS * DAY_MS;
+    let ops_before_ms = now_ms() - SIGNED_OPS_KEPT_DAYS * DAY_MS;
     let pruned = state.store.write(move |sql| {
         host_reports::prune(sql, before_ms)?;
+        signed_ops::prune(sql, ops_before_ms)?;
         sessions::prune(sql, session_before_ms, session_before_ms)
     });
     pruned.await.map(drop)

@@ -6,14 +6,14 @@ use felhom_shared::id::HostId;
 use tokio::sync::{Mutex, broadcast};
 use tokio::time::Instant;
 
-use crate::api::host::poll;
+use crate::api::host::poll::{self, News};
 use crate::auth::Keys;
 use crate::checks::staleness::{self, Liveness};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::live::{Intent, Live};
 use crate::store::hosts::{self, Host, Overview};
-use crate::store::{Store, StoreError, desired_history};
+use crate::store::{Store, StoreError, desired_history, keysets, signed_ops};
 
 /// Handed to every handler. Cheap to clone.
 #[derive(Clone)]
@@ -36,36 +36,65 @@ impl AppState {
     /// Reads what the operator wants of a host, after somebody changed it.
     pub async fn reload(&self, host_id: HostId) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
-        let host = self.store.read(move |sql| hosts::get(sql, host_id)).await?;
-        self.take_over(host.into_iter().collect()).await
+        let host = self.store.read(move |sql| {
+            let Some(host) = hosts::get(sql, host_id)? else { return Ok(None) };
+            Ok(Some((host, signed_ops::queued_count(sql, host_id)?)))
+        });
+        self.take_over(host.await?.into_iter().collect()).await
     }
 
     /// Reads what the operator wants of every host.
     pub async fn reload_all(&self) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
-        let hosts = self.store.read(hosts::list).await?;
+        let read = self.store.read(|sql| {
+            let queued = signed_ops::queued_counts(sql)?;
+            let count = |host: Host| {
+                let queued = queued.get(&host.host_id).copied().unwrap_or(0);
+                (host, queued)
+            };
+            let hosts: Vec<_> = hosts::list(sql)?.into_iter().map(count).collect();
+            Ok((hosts, keysets::newest(sql)?))
+        });
+        let (hosts, newest) = read.await?;
+        self.live.set_newest_keyset(newest);
         self.take_over(hosts).await
     }
 
-    /// Takes over what is new of these hosts, with the answers for their parked polls read in one go.
-    async fn take_over(&self, mut hosts: Vec<Host>) -> Result<(), StoreError> {
-        hosts.retain(|host| self.live.intent(host.host_id) != intent(host));
+    /// Reads which keyset is the newest, after somebody uploaded one.
+    pub async fn reload_keysets(&self) -> Result<(), StoreError> {
+        let _turn = self.reloading.lock().await;
+        let newest = self.store.read(keysets::newest).await?;
+        self.live.set_newest_keyset(newest);
+        Ok(())
+    }
+
+    /// Takes over what is new of these hosts and of their queues, with the answers for their parked polls read in
+    /// one go. Where operations are queued the poll makes its own answer.
+    async fn take_over(&self, mut hosts: Vec<(Host, u32)>) -> Result<(), StoreError> {
+        hosts.retain(|(host, queued)| self.live.intent(host.host_id) != intent(host, *queued));
         if hosts.is_empty() {
             return Ok(());
         }
-        let parked = hosts.iter().map(|host| self.live.is_parked(host.host_id)).collect::<Vec<_>>();
-        let poll_interval_s = self.config.poll_interval_s;
-        let answers = self.store.read(move |sql| {
-            let answer = |(host, parked): (Host, bool)| -> Result<_, StoreError> {
-                let document = if parked { desired_history::current(sql, host.host_id)? } else { None };
-                let body = document
-                    .map(|document| poll::body(host.host_id, &document, poll_interval_s, host.paused));
-                Ok((host, body))
-            };
-            hosts.into_iter().zip(parked).map(answer).collect::<Result<Vec<_>, _>>()
+        let has_other_document = |(host, queued): &(Host, u32)| {
+            let (before, now) = (self.live.intent(host.host_id), intent(host, *queued));
+            !before.same_document(&now) && *queued == 0 && self.live.is_parked(host.host_id)
+        };
+        let wanted = hosts.iter().map(|host| {
+            has_other_document(host).then(|| poll::Frame::of(self, host.0.host_id, host.0.paused))
         });
-        for (host, body) in answers.await? {
-            if self.live.set_intent(host.host_id, intent(&host), body) {
+        let wanted = wanted.collect::<Vec<_>>();
+        let answers = self.store.read(move |sql| {
+            let answer =
+                |((host, queued), frame): ((Host, u32), Option<poll::Frame>)| -> Result<_, StoreError> {
+                    let Some(frame) = frame else { return Ok((host, queued, None)) };
+                    let document = desired_history::current(sql, host.host_id)?;
+                    let body = document.map(|document| frame.around(&News::of(document)));
+                    Ok((host, queued, body))
+                };
+            hosts.into_iter().zip(wanted).map(answer).collect::<Result<Vec<_>, _>>()
+        });
+        for (host, queued, body) in answers.await? {
+            if self.live.set_intent(host.host_id, intent(&host, queued), body) {
                 self.changed(host.host_id);
             }
         }
@@ -96,6 +125,6 @@ impl AppState {
     }
 }
 
-fn intent(host: &Host) -> Intent {
-    Intent { generation: host.desired, digest: host.desired_digest.clone(), paused: host.paused }
+fn intent(host: &Host, queued: u32) -> Intent {
+    Intent { generation: host.desired, digest: host.desired_digest.clone(), paused: host.paused, queued }
 }

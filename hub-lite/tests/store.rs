@@ -96,7 +96,7 @@ async fn a_write_that_cannot_be_committed_is_not_acknowledged() {
 fn changed(host_id: HostId, number: u8, summary: Option<Summary>) -> Changed {
     let body = Body { bytes: vec![number], zstd: false };
     let (digest, generation) = ([number; 32], GenerationState::default());
-    Changed { host_id, digest, body, generation, summary, now_ms: i64::from(number) }
+    Changed { host_id, digest, body, generation, summary, ledger: None, now_ms: i64::from(number) }
 }
 
 #[tokio::test]
@@ -147,6 +147,7 @@ async fn the_overview_tells_silence_from_not_understood_from_a_summary() {
         outcomes: BTreeMap::from([(Outcome::Converged, 3), (Outcome::Held, 1)]),
         unmanaged: 2,
         journal_open: 0,
+        to_sign: 0,
         refused: None,
     };
     let told = Some(summary.clone());

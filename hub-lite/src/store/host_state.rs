@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use felhom_shared::id::{Generation, HostId};
-use felhom_shared::report::{DocumentRefusal, GenerationState, HostReport, HostState, NodeState, Outcome};
+use felhom_shared::report::{
+    DocumentRefusal, GenerationState, HostReport, HostState, LedgerHead, NodeState, Outcome,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,8 @@ pub struct Changed {
     pub generation: GenerationState,
     /// Its short form; `None` where it could not be read in whole.
     pub summary: Option<Summary>,
+    /// The end of the box's ledger, if it has one.
+    pub ledger: Option<LedgerHead>,
     /// When it came.
     pub now_ms: i64,
 }
@@ -55,6 +59,9 @@ pub struct Summary {
     /// Journal entries without an outcome.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub journal_open: u64,
+    /// Steps that wait for a signature.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub to_sign: u32,
     /// The document that the box did not accept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<DocumentRefusal>,
@@ -82,6 +89,7 @@ impl Summary {
             outcomes,
             unmanaged: u32::try_from(state.unmanaged.len()).unwrap_or(u32::MAX),
             journal_open: state.journal_open,
+            to_sign: u32::try_from(state.ops.pending.len()).unwrap_or(u32::MAX),
             refused: state.generation.refused.clone(),
         }
     }

@@ -3,23 +3,26 @@
 use rusqlite::Connection;
 
 use super::{
-    StoreError, audit, desired_history, events, host_metrics, host_reports, host_state, hosts, keys,
-    operators, sessions,
+    StoreError, audit, desired_history, events, host_metrics, host_reports, host_state, hosts, keys, keysets,
+    ledger_heads, operators, sessions, signed_ops,
 };
 
 /// Every step, in order. `user_version` counts those that have run.
-const STEPS: &[&[&str]] = &[&[
-    hosts::SCHEMA,
-    keys::SCHEMA,
-    desired_history::SCHEMA,
-    host_state::SCHEMA,
-    host_reports::SCHEMA,
-    host_metrics::SCHEMA,
-    events::SCHEMA,
-    operators::SCHEMA,
-    sessions::SCHEMA,
-    audit::SCHEMA,
-]];
+const STEPS: &[&[&str]] = &[
+    &[
+        hosts::SCHEMA,
+        keys::SCHEMA,
+        desired_history::SCHEMA,
+        host_state::SCHEMA,
+        host_reports::SCHEMA,
+        host_metrics::SCHEMA,
+        events::SCHEMA,
+        operators::SCHEMA,
+        sessions::SCHEMA,
+        audit::SCHEMA,
+    ],
+    &[signed_ops::SCHEMA, keysets::SCHEMA, ledger_heads::SCHEMA, audit::BY_HOST],
+];
 
 /// Runs what has not run yet, each step in a transaction with its number.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {

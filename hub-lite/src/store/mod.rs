@@ -12,9 +12,12 @@ pub mod host_reports;
 pub mod host_state;
 pub mod hosts;
 pub mod keys;
+pub mod keysets;
+pub mod ledger_heads;
 mod migrations;
 pub mod operators;
 pub mod sessions;
+pub mod signed_ops;
 mod writer;
 
 use std::path::Path;

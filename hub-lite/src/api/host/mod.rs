@@ -1,6 +1,7 @@
 //! What agents call. The host is the key's, whatever path or body say.
 
-mod body;
+pub(crate) mod body;
 pub mod events;
+pub mod op_state;
 pub mod poll;
 pub mod report;

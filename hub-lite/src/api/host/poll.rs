@@ -1,4 +1,5 @@
-//! `GET host/poll`: parked until there is another document than the agent has seen.
+//! `GET host/poll`: parked until there is another document than the agent has seen, a signed operation that it
+//! has not taken, or a keyset after the one it trusts.
 //!
 //! Whether the document may replace the agent's is the agent's decision; the hub answers as soon as it differs,
 //! also when its number is lower, so that a restored hub becomes visible instead of silent.
@@ -12,14 +13,21 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use felhom_shared::id::{Generation, HostId};
-use felhom_shared::limits::POLL_WAIT_S_MAX;
-use felhom_shared::wire::PollQuery;
+use felhom_shared::limits::{ENVELOPE_BYTES_MAX, KEYSETS_PER_POLL_MAX, OPS_PER_POLL_MAX, POLL_WAIT_S_MAX};
+use felhom_shared::report::LedgerHead;
+use felhom_shared::wire::{PollQuery, QueuedOp};
+use rusqlite::Connection;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::auth::HostAuth;
 use crate::error::ApiFailure;
 use crate::state::AppState;
 use crate::store::desired_history::{self, Published};
+use crate::store::{StoreError, keysets, signed_ops};
+
+/// Most bytes of operations, and of keysets, in one answer.
+const BLOB_BYTES_PER_POLL_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
 pub(crate) async fn poll(
     State(state): State<AppState>,
@@ -30,22 +38,45 @@ pub(crate) async fn poll(
         .map_err(|refused| ApiFailure::new(StatusCode::BAD_REQUEST, "poll_malformed", refused.body_text()))?;
     let deadline = Instant::now() + Duration::from_secs(query.wait.min(POLL_WAIT_S_MAX));
     let news = state.live.news(host_id);
+    let mut patient = false;
     loop {
         // Registered before looking: a publish between look and wait is not missed.
         let mut woken = std::pin::pin!(news.notified());
         woken.as_mut().enable();
-        let intent = state.live.intent(host_id);
-        if differs(&query, intent.generation, intent.digest.as_ref()) {
-            if let Some(body) = state.live.take_fresh(host_id) {
+        let due = Due::of(&state, host_id, &query, patient);
+        if due.document || due.signed {
+            let fresh = state.live.take_fresh(host_id);
+            if let Some(body) = fresh.filter(|_| due.document && !due.signed) {
                 return Ok(json(body));
             }
             // Boxed, so that the many who are parked do not hold the room of the few who are answered.
-            if let Some(answer) = Box::pin(answer(&state, host_id, &query)).await? {
+            if let Some(answer) = Box::pin(answer(&state, host_id, &query, due.signed)).await? {
                 return Ok(json(answer));
             }
         }
-        if state.live.is_stopping() || tokio::time::timeout_at(deadline, woken).await.is_err() {
+        if patient || state.live.is_stopping() {
             return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+        // Once more at the end: what is not handed out in haste is handed out then.
+        patient = tokio::time::timeout_at(deadline, woken).await.is_err();
+    }
+}
+
+/// What there is for a box that asks.
+struct Due {
+    document: bool,
+    /// Signed operations or keysets.
+    signed: bool,
+}
+
+impl Due {
+    fn of(state: &AppState, host_id: HostId, query: &PollQuery, patient: bool) -> Self {
+        let intent = state.live.intent(host_id);
+        let trusted = query.keyset.unwrap_or(0);
+        let signed = intent.queued > 0 || state.live.newest_keyset() > trusted;
+        Self {
+            document: differs(query, intent.generation, intent.digest.as_ref()),
+            signed: signed && state.live.may_offer(host_id, trusted, patient),
         }
     }
 }
@@ -56,28 +87,110 @@ fn differs(query: &PollQuery, generation: Option<Generation>, digest: Option<&St
     generation.is_some() && (query.have != generation || other_digest)
 }
 
-async fn answer(state: &AppState, host_id: HostId, query: &PollQuery) -> Result<Option<Bytes>, ApiFailure> {
-    let current = state.store.read(move |sql| desired_history::current(sql, host_id)).await?;
-    let Some(document) = current else { return Ok(None) };
-    // Published since the poll was woken: the agent may have just this one, and would be told it in circles.
-    if !differs(query, Some(document.generation), Some(&document.digest)) {
+/// What a poll is answered with.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    document: Option<Published>,
+    ops: Vec<QueuedOp>,
+    keysets: Vec<String>,
+}
+
+impl News {
+    pub(crate) fn of(document: Published) -> Self {
+        Self { document: Some(document), ..Self::default() }
+    }
+
+    /// Published, queued or taken since the poll was woken: the agent may have just this one, and would be told it
+    /// in circles.
+    fn read(sql: &Connection, host_id: HostId, query: &PollQuery, signed: bool) -> Result<Self, StoreError> {
+        let mut news = Self::default();
+        let document = desired_history::current(sql, host_id)?;
+        news.document =
+            document.filter(|document| differs(query, Some(document.generation), Some(&document.digest)));
+        if signed {
+            let newer = keysets::after(sql, query.keyset.unwrap_or(0), KEYSETS_PER_POLL_MAX)?;
+            news.keysets = within(newer.into_iter().map(|keyset| keyset.blob), String::len);
+            let queued = signed_ops::queued(sql, host_id, OPS_PER_POLL_MAX)?;
+            news.ops = within(queued.into_iter(), |op| op.blob.len());
+        }
+        Ok(news)
+    }
+
+    fn is_none(&self) -> bool {
+        self.document.is_none() && self.ops.is_empty() && self.keysets.is_empty()
+    }
+}
+
+/// As many from the front as one answer may carry; the agent comes back for the rest.
+fn within<T>(blobs: impl Iterator<Item = T>, len: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut room = BLOB_BYTES_PER_POLL_MAX;
+    blobs
+        .take_while(|blob| {
+            let fits = len(blob) <= room;
+            room = room.saturating_sub(len(blob));
+            fits
+        })
+        .collect()
+}
+
+async fn answer(
+    state: &AppState,
+    host_id: HostId,
+    query: &PollQuery,
+    signed: bool,
+) -> Result<Option<Bytes>, ApiFailure> {
+    let asked = query.clone();
+    let news = state.store.read(move |sql| News::read(sql, host_id, &asked, signed)).await?;
+    if news.is_none() {
         return Ok(None);
     }
     let paused = state.live.intent(host_id).paused;
-    Ok(Some(body(host_id, &document, state.config.poll_interval_s, paused)))
+    Ok(Some(Frame::of(state, host_id, paused).around(&news)))
 }
 
-/// A [`felhom_shared::wire::PollAnswer`] around the document's bytes. They were parsed when they were published;
-/// parsing them again for every box that fetches them would be the most expensive part of the answer.
-pub(crate) fn body(host_id: HostId, document: &Published, poll_interval_s: u64, blocked: bool) -> Bytes {
-    let generation = document.generation;
-    let mut body =
-        format!("{{\"host_id\":\"{host_id}\",\"generation\":{generation},\"desired\":").into_bytes();
-    body.extend_from_slice(&document.bytes);
-    body.extend_from_slice(
-        format!(",\"poll_interval_s\":{poll_interval_s},\"blocked\":{blocked}}}").as_bytes(),
-    );
-    body.into()
+/// What stands around the news in every answer.
+pub(crate) struct Frame {
+    host_id: HostId,
+    ledger_seen: Option<LedgerHead>,
+    poll_interval_s: u64,
+    blocked: bool,
+}
+
+impl Frame {
+    pub(crate) fn of(state: &AppState, host_id: HostId, blocked: bool) -> Self {
+        let ledger_seen = state.live.ledger(host_id);
+        Self { host_id, ledger_seen, poll_interval_s: state.config.poll_interval_s, blocked }
+    }
+
+    /// A [`felhom_shared::wire::PollAnswer`] around the document's bytes. They were parsed when they were
+    /// published; parsing them again for every box that fetches them would be the most expensive part of the
+    /// answer.
+    pub(crate) fn around(&self, news: &News) -> Bytes {
+        let mut body = format!("{{\"host_id\":\"{}\"", self.host_id).into_bytes();
+        if let Some(document) = &news.document {
+            let head = format!(",\"generation\":{},\"desired\":", document.generation);
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(&document.bytes);
+        }
+        if !news.ops.is_empty() {
+            member(&mut body, "ops", &news.ops);
+        }
+        if !news.keysets.is_empty() {
+            member(&mut body, "keysets", &news.keysets);
+        }
+        if let Some(ledger_seen) = &self.ledger_seen {
+            member(&mut body, "ledger_seen", ledger_seen);
+        }
+        let (interval, blocked) = (self.poll_interval_s, self.blocked);
+        let end = format!(",\"poll_interval_s\":{interval},\"blocked\":{blocked}}}");
+        body.extend_from_slice(end.as_bytes());
+        body.into()
+    }
+}
+
+fn member(body: &mut Vec<u8>, name: &str, value: &impl Serialize) {
+    body.extend_from_slice(format!(",\"{name}\":").as_bytes());
+    serde_json::to_writer(&mut *body, value).expect("plain data with string keys is written into memory");
 }
 
 fn json(body: Bytes) -> Response {
@@ -86,33 +199,58 @@ fn json(body: Bytes) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use felhom_shared::signed::OpId;
     use felhom_shared::wire::PollAnswer;
     use serde_json::value::RawValue;
 
     use super::*;
 
-    #[test]
-    fn the_body_is_the_wire_message() {
-        let bytes = br#"{"version": 1, "identity": {"name": "box"}}"#.to_vec();
-        let document = Published {
+    fn published(bytes: &[u8]) -> Published {
+        Published {
             generation: Generation(7),
-            bytes: bytes.clone(),
+            bytes: bytes.to_vec(),
             digest: String::new(),
             author: String::new(),
             note: None,
             published_at_ms: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn the_body_is_the_wire_message() {
+        let bytes = br#"{"version": 1, "identity": {"name": "box"}}"#;
         let host_id = HostId(uuid::Uuid::from_u128(9));
-        let message = PollAnswer {
-            host_id,
-            generation: Some(Generation(7)),
-            desired: Some(RawValue::from_string(String::from_utf8(bytes).unwrap()).unwrap()),
-            ops: Vec::new(),
-            keysets: Vec::new(),
-            ledger_seen: None,
-            poll_interval_s: 60,
-            blocked: true,
-        };
-        assert_eq!(body(host_id, &document, 60, true), serde_json::to_vec(&message).unwrap());
+        let blob = "{\"op\":\"x\"}\n-----BEGIN\u{2028}\n".to_owned();
+        let ops = vec![QueuedOp { op_id: OpId::of(blob.as_bytes()), blob: blob.clone() }];
+        let ledger_seen = Some(LedgerHead { seq: 3, head: "a".repeat(64) });
+        let whole = News { document: Some(published(bytes)), ops, keysets: vec![blob] };
+        for (news, ledger_seen) in [
+            (News::of(published(bytes)), None),
+            (News { document: None, ops: whole.ops.clone(), keysets: vec![] }, ledger_seen.clone()),
+            (whole, ledger_seen),
+        ] {
+            let frame =
+                Frame { host_id, ledger_seen: ledger_seen.clone(), poll_interval_s: 60, blocked: true };
+            let message = PollAnswer {
+                host_id,
+                generation: news.document.as_ref().map(|document| document.generation),
+                desired: news.document.as_ref().map(|document| {
+                    RawValue::from_string(String::from_utf8(document.bytes.clone()).unwrap()).unwrap()
+                }),
+                ops: news.ops.clone(),
+                keysets: news.keysets.clone(),
+                ledger_seen,
+                poll_interval_s: 60,
+                blocked: true,
+            };
+            assert_eq!(frame.around(&news), serde_json::to_vec(&message).unwrap());
+        }
+    }
+
+    #[test]
+    fn an_answer_carries_what_fits_and_at_least_one() {
+        let blobs = |number: usize, size: usize| vec!["x".repeat(size); number].into_iter();
+        assert_eq!(within(blobs(64, 1024), String::len).len(), 64);
+        assert_eq!(within(blobs(64, ENVELOPE_BYTES_MAX), String::len).len(), 8);
     }
 }

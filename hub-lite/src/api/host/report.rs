@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::body::Sent;
 use crate::auth::HostAuth;
-use crate::checks::conflict;
+use crate::checks::{conflict, ledger};
 use crate::clock::now_ms;
 use crate::error::ApiFailure;
 use crate::state::AppState;
@@ -63,7 +63,7 @@ pub(crate) async fn report(
     let intent = state.live.intent(host_id);
     Ok(Json(ControlEnvelope {
         desired_generation: intent.generation,
-        has_ops: false,
+        has_ops: intent.queued > 0,
         poll_interval_s: state.config.poll_interval_s,
         blocked: intent.paused,
     }))
@@ -77,15 +77,15 @@ fn changed(
     now_ms: i64,
 ) -> Result<Changed, ApiFailure> {
     let whole = serde_json::from_str::<HostState>(state);
-    let (head, summary) = match whole {
+    let (head, summary, ledger) = match whole {
         Ok(state) => {
             let summary = Summary::of(&state);
-            (Head { host_id: state.host_id, generation: state.generation }, Some(summary))
+            (Head { host_id: state.host_id, generation: state.generation }, Some(summary), state.ops.ledger)
         }
         Err(whole) => {
             let head = serde_json::from_str::<Head>(state).map_err(|error| malformed(&error))?;
             tracing::warn!(host.id = %host_id, "a state is kept but not understood: {whole}");
-            (head, None)
+            (head, None, None)
         }
     };
     if head.host_id != host_id {
@@ -95,7 +95,7 @@ fn changed(
     if received.max(reached).is_some_and(|generation| generation.0 > GENERATION_MAX) {
         return Err(malformed(&"a generation is beyond 2^62"));
     }
-    Ok(Changed { host_id, digest, body, generation: head.generation, summary, now_ms })
+    Ok(Changed { host_id, digest, body, generation: head.generation, summary, ledger, now_ms })
 }
 
 async fn store(state: &AppState, changed: Changed) -> Result<(), ApiFailure> {
@@ -104,14 +104,17 @@ async fn store(state: &AppState, changed: Changed) -> Result<(), ApiFailure> {
         state.live.stored(host_id, 0, digest);
         return Ok(());
     }
-    let report_id = state
+    let (report_id, furthest) = state
         .store
         .write(move |sql| {
             let report_id = host_state::put(sql, &changed)?;
             conflict::check(sql, changed.host_id)?;
-            Ok(report_id)
+            Ok((report_id, ledger::check(sql, changed.host_id, changed.ledger.as_ref())?))
         })
         .await?;
+    if let Some(furthest) = furthest {
+        state.live.set_ledger(host_id, furthest);
+    }
     state.live.stored(host_id, report_id, digest);
     Ok(())
 }
