@@ -10,11 +10,10 @@ use felhom_shared::report::{DocumentRefusal, Outcome};
 use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use super::show::{clean, coloured, json, line};
 use super::{Cli, CliError, Which, author, find, said};
-use crate::auth::Keys;
+use crate::auth::{Keys, draw};
 use crate::checks::staleness::{Liveness, liveness_at};
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -88,11 +87,7 @@ fn rotate(cli: &Cli, which: &Which) -> Result<(), CliError> {
 }
 
 fn new_key(sql: &Connection, keys: &Keys, host_id: HostId) -> Result<ApiKey, CliError> {
-    let (mut lookup, mut secret) = ([0; 10], Zeroizing::new([0; 32]));
-    for bytes in [&mut lookup[..], &mut secret[..]] {
-        getrandom::fill(bytes).map_err(|error| CliError::Said(format!("no randomness: {error}")))?;
-    }
-    let key = ApiKey::from_random(KeyKind::Host, lookup, &secret);
+    let key = draw(KeyKind::Host).map_err(|error| CliError::Said(format!("no randomness: {error}")))?;
     keys::replace_host_key(sql, host_id, key.lookup(), &keys.hmac(&key), now_ms())?;
     Ok(key)
 }

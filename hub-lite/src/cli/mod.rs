@@ -4,20 +4,25 @@
 
 mod desired;
 mod host;
+mod keyset;
 mod operator;
+mod ops;
 mod serve;
 mod show;
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use felhom_shared::limits::ENVELOPE_BYTES_MAX;
 use rusqlite::Connection;
 
 use crate::auth::{Keys, PepperError};
 use crate::config::{Config, ConfigError};
 use crate::publish::PublishError;
 use crate::serve::{ServeError, make_folder};
+use crate::signed::UploadError;
 use crate::store::hosts::{self, Host};
 use crate::store::{self, StoreError};
 use crate::tls::TlsError;
@@ -54,9 +59,14 @@ enum Command {
     /// Desired states: diff, publish, show, history, resume.
     #[command(subcommand)]
     Desired(desired::DesiredCommand),
-    /// Operators who may log in to the pages.
+    /// Operators who may log in to the pages, and the keys of their programs.
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// Signed operations of a host: list them, hand one in.
+    Ops(ops::Ops),
+    /// Keysets: who may sign. Put the next version, list them.
+    #[command(subcommand)]
+    Keyset(keyset::KeysetCommand),
 }
 
 /// A host by its name or id.
@@ -84,6 +94,8 @@ pub enum CliError {
     File { path: PathBuf, source: std::io::Error },
     #[error("{path} is not published ({})", source.code())]
     Refused { path: String, source: PublishError },
+    #[error("{path} is not taken ({})", source.code())]
+    NotTaken { path: String, source: UploadError },
     #[error(
         "there is no hub in {0}; name its folder with --data, or begin one with `felhom-hub host add NAME`"
     )]
@@ -104,6 +116,8 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Host(command) => host::run(cli, command),
         Command::Desired(command) => desired::run(cli, command),
         Command::Operator(command) => operator::run(cli, command),
+        Command::Ops(ops) => ops::run(cli, ops),
+        Command::Keyset(command) => keyset::run(cli, command),
     };
     result.unwrap_or_else(|error| {
         show::error(&error);
@@ -154,6 +168,19 @@ impl Cli {
 
 fn find(sql: &Connection, which: &Which) -> Result<Host, CliError> {
     hosts::find(sql, &which.host)?.ok_or_else(|| CliError::NoHost(which.host.clone()))
+}
+
+/// An envelope from a file, or from standard input for `-`. One byte more than allowed is enough to refuse it.
+fn read_envelope(path: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::File { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let most = ENVELOPE_BYTES_MAX as u64 + 1;
+    if path == Path::new("-") {
+        std::io::stdin().take(most).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        std::fs::File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    Ok(bytes)
 }
 
 /// Who is at the keyboard, for the history and the audit.

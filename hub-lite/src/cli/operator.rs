@@ -1,16 +1,19 @@
-//! `felhom-hub operator`: who may log in. A password is typed or piped in, never an argument.
+//! `felhom-hub operator`: who may log in, and the keys of their programs. A password is typed or piped in, never an
+//! argument; a key is shown once.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use felhom_shared::key::KeyKind;
 use zeroize::Zeroizing;
 
 use super::show::{clean, json, line};
 use super::{Cli, CliError, author};
+use crate::auth::{admit_operator_key, draw};
 use crate::clock::now_ms;
 use crate::password;
-use crate::store::{audit, operators, sessions};
+use crate::store::{audit, keys, operators, sessions};
 
 const PASSWORD_CHARS_MIN: usize = 12;
 /// What the login form takes.
@@ -30,10 +33,22 @@ pub(super) enum OperatorCommand {
     },
     /// Show who may log in.
     List,
-    /// Take an operator's access away, at once.
+    /// Take an operator's access away, at once, and every key of theirs.
     Remove {
         /// The login name.
         name: String,
+    },
+    /// Make a key for an operator's programs, as felhom-sign, and print it, once.
+    Key {
+        /// The login name.
+        name: String,
+    },
+    /// Show the keys that there are; never the keys themselves.
+    Keys,
+    /// Take one key away, at once.
+    RevokeKey {
+        /// What `felhom-hub operator keys` calls it.
+        lookup: String,
     },
 }
 
@@ -43,6 +58,9 @@ pub(super) fn run(cli: &Cli, command: &OperatorCommand) -> Result<ExitCode, CliE
         OperatorCommand::Passwd { name } => passwd(cli, name)?,
         OperatorCommand::List => list(cli)?,
         OperatorCommand::Remove { name } => remove(cli, name)?,
+        OperatorCommand::Key { name } => key(cli, name)?,
+        OperatorCommand::Keys => keys(cli)?,
+        OperatorCommand::RevokeKey { lookup } => revoke(cli, lookup)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -126,8 +144,61 @@ fn remove(cli: &Cli, name: &str) -> Result<(), CliError> {
             return Err(CliError::Said(format!("there is no operator {name:?}")));
         }
         sessions::remove_all(sql, name)?;
+        keys::revoke_all_of_operator(sql, name)?;
         Ok(audit::append(sql, &author(), "operator_removed", None, (name, now_ms()))?)
     })?;
     line(&format!("{name} is logged out and may no longer log in"));
+    Ok(())
+}
+
+fn key(cli: &Cli, name: &str) -> Result<(), CliError> {
+    let key = draw(KeyKind::Operator).map_err(|error| CliError::Said(format!("no randomness: {error}")))?;
+    cli.transact(|sql, keys| {
+        if operators::password(sql, name)?.is_none() {
+            let text = format!("there is no operator {name:?}; `felhom-hub operator add` adds one");
+            return Err(CliError::Said(text));
+        }
+        Ok(admit_operator_key(sql, keys, &key, (name, &author()))?)
+    })?;
+    if cli.json {
+        json(&serde_json::json!({"name": name, "lookup": key.lookup(), "key": key.expose()}));
+        return Ok(());
+    }
+    line(&format!(
+        "The key of {name}, shown only this once; put it into a file that only they can read (chmod 600):\n"
+    ));
+    line(&format!("    {}\n", key.expose()));
+    line(&format!(
+        "It may see what waits and hand in; it signs nothing. To take it away: felhom-hub operator revoke-key {}",
+        key.lookup()
+    ));
+    Ok(())
+}
+
+fn keys(cli: &Cli) -> Result<(), CliError> {
+    let rows = cli.read(|sql| Ok(keys::operator_keys(sql)?))?;
+    if cli.json {
+        json(&rows);
+    } else if rows.is_empty() {
+        line("no operator has a key; make one with `felhom-hub operator key NAME`");
+    }
+    for row in rows.iter().filter(|_| !cli.json) {
+        let made = jiff::Timestamp::from_millisecond(row.created_at_ms).unwrap_or_default();
+        line(&format!("{}  {:<24} made {made:.0}", row.lookup, clean(&row.operator)));
+    }
+    Ok(())
+}
+
+fn revoke(cli: &Cli, lookup: &str) -> Result<(), CliError> {
+    let name = cli.transact(|sql, _| {
+        let Some(name) = keys::revoke_operator_key(sql, lookup)? else {
+            let text = format!("there is no key {lookup:?}; `felhom-hub operator keys` shows them");
+            return Err(CliError::Said(text));
+        };
+        let detail = format!("{name}, {lookup}");
+        audit::append(sql, &author(), "operator_key_revoked", None, (&detail, now_ms()))?;
+        Ok(name)
+    })?;
+    line(&format!("this key of {} opens nothing any more", clean(&name)));
     Ok(())
 }

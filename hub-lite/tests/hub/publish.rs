@@ -40,7 +40,7 @@ async fn generations_go_up_by_one() {
         let published = hub.publish(known.host_id, &document(Some(memory_mib)), false).await.unwrap();
         assert_eq!(published.generation, Generation(number));
         let answer: PollAnswer = hub.poll(&known, "wait=0").await.json();
-        assert_eq!(answer.generation, Generation(number));
+        assert_eq!(answer.generation, Some(Generation(number)));
     }
 }
 

@@ -25,8 +25,8 @@ pub(crate) struct Queued {
     state: QueueState,
 }
 
-/// An operation of the queue.
-#[derive(Serialize)]
+/// An operation of the queue, as programs see it.
+#[derive(Debug, Serialize)]
 pub(crate) struct Listed {
     op_id: OpId,
     state: QueueState,
