@@ -6,8 +6,8 @@ use felhom_shared::id::{Generation, HostId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::StoreError;
 use super::host_state::Summary;
+use super::{StoreError, signed_ops};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE hosts (
@@ -85,6 +85,8 @@ pub struct Overview {
     pub summary: Option<Summary>,
     /// Since when its state is what it is, milliseconds.
     pub changed_at_ms: Option<i64>,
+    /// Signed operations that it has not taken.
+    pub queued: u32,
 }
 
 /// Every column of a host, with what its latest state says of generations (box-reported, in a table of its own:
@@ -144,6 +146,7 @@ pub fn list(sql: &Connection) -> Result<Vec<Host>, StoreError> {
 pub fn overview(sql: &Connection) -> Result<Vec<Overview>, StoreError> {
     let mut statement = sql.prepare_cached("SELECT host_id, summary, changed_at_ms FROM host_state")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?))))?;
+    let queued = signed_ops::queued_counts(sql)?;
     let states: HashMap<String, (Option<String>, i64)> = rows.collect::<Result<_, _>>()?;
     let overview = list(sql)?.into_iter().map(|host| {
         let state = states.get(&host.host_id.to_string());
@@ -152,7 +155,8 @@ pub fn overview(sql: &Connection) -> Result<Vec<Overview>, StoreError> {
             .map(serde_json::from_str)
             .transpose()
             .map_err(|error| StoreError::Damaged { what: "summary", text: error.to_string() })?;
-        Ok(Overview { host, summary, changed_at_ms: state.map(|(_, at_ms)| *at_ms) })
+        let queued = queued.get(&host.host_id).copied().unwrap_or(0);
+        Ok(Overview { host, summary, changed_at_ms: state.map(|(_, at_ms)| *at_ms), queued })
     });
     overview.collect()
 }

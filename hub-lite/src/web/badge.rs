@@ -3,7 +3,8 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 use felhom_shared::event::Severity;
-use felhom_shared::report::{NoteKind, Outcome, StepOutcome};
+use felhom_shared::report::{NoteKind, Outcome, ReceiptState, StepOutcome};
+use felhom_shared::wire::QueueState;
 
 use crate::checks::staleness::Liveness;
 use crate::store::host_state::Summary;
@@ -121,6 +122,32 @@ impl From<NoteKind> for Badge {
             NoteKind::Held => Self::new("held", Tone::Warn),
             NoteKind::Refused => Self::new("refused", Tone::Bad),
             NoteKind::Waiting => Self::new("waiting", Tone::Busy),
+        }
+    }
+}
+
+impl From<QueueState> for Badge {
+    fn from(state: QueueState) -> Self {
+        match state {
+            QueueState::Queued => Self::new("queued", Tone::Busy),
+            QueueState::Delivered => Self::new("delivered", Tone::Busy),
+            QueueState::Applied => Self::new("applied", Tone::Good),
+            QueueState::Rejected => Self::new("rejected", Tone::Bad),
+            QueueState::Expired => Self::new("expired", Tone::Warn),
+        }
+    }
+}
+
+impl From<ReceiptState> for Badge {
+    fn from(state: ReceiptState) -> Self {
+        match state {
+            ReceiptState::Accepted => Self::new("accepted", Tone::Busy),
+            ReceiptState::Started => Self::new("started", Tone::Busy),
+            ReceiptState::Applied => Self::new("applied", Tone::Good),
+            ReceiptState::Failed => Self::new("failed", Tone::Bad),
+            ReceiptState::Interrupted => Self::new("interrupted", Tone::Bad),
+            ReceiptState::Rejected => Self::new("rejected", Tone::Bad),
+            ReceiptState::Expired => Self::new("expired", Tone::Warn),
         }
     }
 }

@@ -40,6 +40,8 @@ struct Row {
     guests: Option<Guests>,
     /// It has reported in words that this hub is too old for.
     unread: bool,
+    /// What waits for a signature, and what is signed and waits for the box.
+    signed: Option<String>,
     remarks: Vec<Remark>,
     rank: Rank,
 }
@@ -98,7 +100,7 @@ impl HostsPage {
 
 impl Row {
     fn new(overview: &Overview, alive: Liveness, clock: &Clock) -> Self {
-        let Overview { host, summary, changed_at_ms } = overview;
+        let Overview { host, summary, changed_at_ms, queued } = overview;
         let summary = summary.as_ref();
         Self {
             href: format!("/hosts/{}", host.host_id),
@@ -111,10 +113,18 @@ impl Row {
             standing: Standing::new(host, summary),
             guests: summary.map(Guests::new),
             unread: summary.is_none() && changed_at_ms.is_some(),
+            signed: signed(summary.map_or(0, |summary| summary.to_sign), *queued),
             remarks: Remark::all(host, summary),
             rank: Rank::new(host, summary, alive),
         }
     }
+}
+
+fn signed(to_sign: u32, queued: u32) -> Option<String> {
+    let waiting = (to_sign > 0).then(|| format!("{to_sign} to sign"));
+    let on_their_way = (queued > 0).then(|| format!("{queued} signed, not fetched yet"));
+    let parts: Vec<String> = [waiting, on_their_way].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
 impl Guests {

@@ -4,6 +4,30 @@
 
 (() => {
   const main = document.getElementById("main");
+  // What only a script can do is shown where one runs.
+  document.documentElement.classList.add("script");
+
+  main?.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    const text = button && document.getElementById(button.dataset.copy)?.textContent;
+    if (!text) return;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Select and copy it by hand";
+    }
+  });
+
+  main?.addEventListener("change", async (event) => {
+    const picker = event.target.closest("input[type=file][data-into]");
+    const file = picker?.files[0];
+    if (!file) return;
+    // Larger than any envelope: the hub would say so, and the page need not hold it.
+    const into = document.getElementById(picker.dataset.into);
+    if (into && file.size <= 65_536) into.value = await file.text();
+  });
+
   const sign = document.getElementById("live");
   if (!main?.dataset.live || !sign || !("EventSource" in window)) return;
 
@@ -38,8 +62,13 @@
     return selection && !selection.isCollapsed && main.contains(selection.anchorNode);
   }
 
+  function isWriting() {
+    const fields = [...main.querySelectorAll("textarea, input[type=file]")];
+    return fields.some((field) => field.value || field === document.activeElement);
+  }
+
   async function refresh() {
-    if (document.hidden || isReading()) return;
+    if (document.hidden || isReading() || isWriting()) return;
     if (fetching) {
       again = true;
       return;

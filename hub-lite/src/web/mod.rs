@@ -1,7 +1,8 @@
 //! The operator's pages: one page a file, its template beside it. Complete without scripts; a small script of our
 //! own swaps in fresher pieces.
 //!
-//! They read the store and decide nothing; the only thing a page changes is the operator's own session.
+//! They read the store and decide nothing; what a page changes is the operator's own session and the queue of signed
+//! operations, where it can only add what a box then judges.
 //! Nothing is loaded from anywhere else, and the content security policy holds us to it.
 
 mod amount;
@@ -30,7 +31,7 @@ use axum::{Extension, Router, middleware};
 
 use crate::state::AppState;
 
-/// A login form and a logout form are all that is ever sent here.
+/// Login and logout; what else is sent here has a limit of its own.
 const FORM_BYTES_MAX: usize = 8 * 1024;
 
 /// Every page, one a line.
@@ -41,6 +42,7 @@ pub fn routes() -> Router<AppState> {
         .route("/hosts/{host_id}", get(host::host))
         .route("/hosts/{host_id}/live", get(live::one))
         .route("/hosts/{host_id}/generations/{generation}", get(generation::generation))
+        .route("/hosts/{host_id}/ops", post(host::hand_in).layer(DefaultBodyLimit::max(host::FORM_BYTES_MAX)))
         .route("/login", get(login::form).post(login::login))
         .route("/logout", post(logout::logout))
         .route("/assets/{file}", get(assets::asset))

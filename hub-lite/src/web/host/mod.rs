@@ -1,9 +1,12 @@
 //! `GET /hosts/{host_id}`: everything the hub knows of one host.
 
 mod guests;
+mod hand_in;
 mod numbers;
 mod page;
 mod past;
+mod signing;
 pub(super) mod standing;
 
+pub(super) use hand_in::{FORM_BYTES_MAX, hand_in};
 pub(super) use page::host;

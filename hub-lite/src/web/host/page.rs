@@ -14,17 +14,19 @@ use serde::Deserialize;
 
 use super::guests::{self, GuestRow, UnmanagedRow};
 use super::numbers::{self, Range, StorageRow};
-use super::past::{DocumentRow, EventRow, ReportRow};
+use super::past::{DeedRow, DocumentRow, EventRow, ReportRow};
+use super::signing::{self, Signing};
 use super::standing::{Remark, Standing};
 use crate::checks::staleness::Liveness;
 use crate::state::AppState;
-use crate::store::StoreError;
+use crate::store::audit::{self, Deed};
 use crate::store::desired_history::{self, Published};
 use crate::store::events::{self, StoredEvent};
 use crate::store::host_metrics::{self, Sample};
 use crate::store::host_reports::{self, StoredReport};
 use crate::store::host_state::{self, Latest, Summary};
 use crate::store::hosts::{self, Host};
+use crate::store::{StoreError, keysets, ledger_heads, signed_ops};
 use crate::web::amount::{milliseconds, seconds};
 use crate::web::badge::Badge;
 use crate::web::chart::Chart;
@@ -36,6 +38,8 @@ use crate::web::shown::Shown;
 const EVENTS: u32 = 50;
 const REPORTS: u32 = 10;
 const DOCUMENTS: u32 = 20;
+const OPS: u32 = 30;
+const DEEDS: u32 = 30;
 
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::web) struct Wanted {
@@ -53,6 +57,8 @@ struct Known {
     events: Vec<StoredEvent>,
     reports: Vec<StoredReport>,
     documents: Vec<Published>,
+    signed: signing::Known,
+    deeds: Vec<Deed>,
 }
 
 #[derive(Template)]
@@ -64,6 +70,7 @@ struct HostPage {
     too_new: bool,
     desired_unreadable: bool,
     guests: Vec<GuestRow>,
+    signing: Signing,
     unmanaged: Vec<UnmanagedRow>,
     storages: Vec<StorageRow>,
     charts: Vec<Chart>,
@@ -71,6 +78,7 @@ struct HostPage {
     events: Vec<EventRow>,
     reports: Vec<ReportRow>,
     documents: Vec<DocumentRow>,
+    deeds: Vec<DeedRow>,
 }
 
 /// The head of the page.
@@ -108,7 +116,9 @@ pub(in crate::web) async fn host(
         .extend(newest.filter(|newest| known.samples.last().is_none_or(|last| last.at_ms < newest.at_ms)));
     known.host.last_seen_ms = state.live.last_seen_ms(host_id).or(known.host.last_seen_ms);
     let clock = Clock::new(Timestamp::now(), &state.config.timezone);
-    let page = HostPage::new(&known, range, (&clock, state.liveness(host_id)));
+    let command = signing::command(&known.host, &state.config);
+    let about = (&clock, state.liveness(host_id));
+    let page = HostPage::new(&known, range, about, (command, &operator.csrf));
     let live = format!("/hosts/{host_id}/live");
     Page { title: page.row.name.as_str(), operator: &operator, live: Some(&live) }.answer(&page, &piece)
 }
@@ -130,12 +140,23 @@ impl Known {
             events: events::recent(sql, host_id, EVENTS)?,
             reports: host_reports::recent(sql, host_id, REPORTS)?,
             documents: desired_history::list(sql, host_id, DOCUMENTS)?,
+            signed: signing::Known {
+                ops: signed_ops::list(sql, host_id, OPS)?,
+                newest_keyset: keysets::newest(sql)?,
+                ledger: ledger_heads::get(sql, host_id)?,
+            },
+            deeds: audit::of_host(sql, host_id, DEEDS)?,
         }))
     }
 }
 
 impl HostPage {
-    fn new(known: &Known, range: Range, (clock, alive): (&Clock, Liveness)) -> Self {
+    fn new(
+        known: &Known,
+        range: Range,
+        (clock, alive): (&Clock, Liveness),
+        (command, csrf): (String, &str),
+    ) -> Self {
         let state = known.latest.as_ref().map(|latest| &latest.state);
         let desired = known.current.as_ref().map(|document| DesiredState::from_json(&document.bytes));
         let desired_unreadable = matches!(desired, Some(Err(_)));
@@ -151,6 +172,12 @@ impl HostPage {
             reported: state.is_some(),
             too_new: known.too_new,
             desired_unreadable,
+            signing: Signing::new(
+                &known.signed,
+                state.map(|state| &state.ops),
+                &names,
+                (command, csrf, clock),
+            ),
             unmanaged: state.map(|state| guests::unmanaged(&state.unmanaged)).unwrap_or_default(),
             storages: newest.map(numbers::storages).unwrap_or_default(),
             charts: numbers::charts(&known.samples, range, clock),
@@ -158,6 +185,7 @@ impl HostPage {
             events: known.events.iter().map(|event| EventRow::new(event, clock, name)).collect(),
             reports: known.reports.iter().map(|report| ReportRow::new(report, clock)).collect(),
             documents: known.documents.iter().map(|document| DocumentRow::new(document, clock)).collect(),
+            deeds: known.deeds.iter().map(|deed| DeedRow::new(deed, clock)).collect(),
             guests,
         }
     }
@@ -167,6 +195,10 @@ impl Top {
     fn new(known: &Known, (clock, alive): (&Clock, Liveness)) -> Self {
         let host = &known.host;
         let summary = known.latest.as_ref().map(|latest| Summary::of(&latest.state));
+        let mut remarks = Remark::all(host, summary.as_ref());
+        if known.signed.ledger.as_ref().is_some_and(|ledger| ledger.rolled_back) {
+            remarks.insert(0, Remark::rolled_back());
+        }
         Self {
             href: format!("/hosts/{}", host.host_id),
             name: Shown::new(&host.name),
@@ -176,7 +208,7 @@ impl Top {
             paused: host.paused.then_some(Badge::PAUSED),
             heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
             standing: Standing::new(host, summary.as_ref()),
-            remarks: Remark::all(host, summary.as_ref()),
+            remarks,
         }
     }
 }

@@ -5,6 +5,7 @@ use felhom_shared::id::{Generation, GuestId};
 use felhom_shared::report::{HostReport, Outcome};
 
 use super::standing::number;
+use crate::store::audit::Deed;
 use crate::store::desired_history::Published;
 use crate::store::events::StoredEvent;
 use crate::store::host_reports::StoredReport;
@@ -33,6 +34,25 @@ impl EventRow {
             kind: Shown::new(kind),
             guest: guest_id.map(|id| names(id).unwrap_or_else(|| Shown::new(&id.to_string()))),
             text: Shown::new(text),
+        }
+    }
+}
+
+/// A deed of the audit.
+pub(super) struct DeedRow {
+    pub(super) at: Moment,
+    pub(super) actor: Shown,
+    pub(super) deed: Shown,
+    pub(super) detail: Shown,
+}
+
+impl DeedRow {
+    pub(super) fn new(deed: &Deed, clock: &Clock) -> Self {
+        Self {
+            at: clock.at_ms(deed.at_ms),
+            actor: Shown::new(&deed.actor),
+            deed: Shown::new(&deed.deed),
+            detail: Shown::new(&deed.detail),
         }
     }
 }

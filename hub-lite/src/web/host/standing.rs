@@ -94,6 +94,15 @@ impl Remark {
         Self::new(Tone::Warn, "The node could not be read:", &text)
     }
 
+    /// The box's ledger is not what it was.
+    pub(in crate::web) fn rolled_back() -> Self {
+        let text = "The box's record of signed operations is shorter than it was, or another one: it was restored \
+                    from an image, or somebody put an old one back. It could accept again what it has forgotten. \
+                    Sign nothing for it before you know why; then raise its floor with a signed ops.void_before or \
+                    ledger.rebase.";
+        Self::new(Tone::Bad, "The ledger was rolled back.", text)
+    }
+
     fn paused(host: &Host) -> Self {
         let command = Some(format!("felhom-hub host resume {}", host.name));
         Self {
