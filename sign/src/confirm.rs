@@ -1,0 +1,61 @@
+//! A person's yes. What destroys is confirmed by typing the guest's name, which a habit of pressing `y` does not do.
+
+use std::io::{BufRead, IsTerminal};
+
+use felhom_shared::signed::{Draft, authority_of};
+
+use crate::show::question;
+
+/// Longest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 1024;
+
+/// Nobody confirmed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the texts say it")]
+pub enum NotConfirmed {
+    #[error("the name typed is not {expected:?}; nothing was signed")]
+    WrongName { expected: String },
+    #[error("not confirmed; nothing was signed")]
+    No,
+    #[error("no answer can be read; nothing was signed")]
+    NoAnswer(#[source] std::io::Error),
+}
+
+/// What must be typed: the guest's name, or the host's id for an operation on the host.
+#[must_use]
+pub fn word_of(draft: &Draft) -> String {
+    let name = draft.request.expect().map(|expect| expect.name.to_string());
+    name.unwrap_or_else(|| draft.target.host_id.to_string())
+}
+
+/// Asks, unless `said` holds what would have been typed.
+pub fn confirm(draft: &Draft, said: Option<&str>) -> Result<(), NotConfirmed> {
+    let expected = word_of(draft);
+    let typed = match said {
+        Some(said) => said.to_owned(),
+        None if authority_of(&draft.request).destroys() => {
+            ask(&format!("Type the guest's name ({expected}) to sign, anything else to stop: "))?
+        }
+        None => {
+            return match ask("Sign this? Type yes, anything else to stop: ")?.as_str() {
+                "yes" => Ok(()),
+                _ => Err(NotConfirmed::No),
+            };
+        }
+    };
+    if typed == expected { Ok(()) } else { Err(NotConfirmed::WrongName { expected }) }
+}
+
+/// Reads one line as it was typed, without its end; the end of input is an empty answer.
+pub(crate) fn ask(text: &str) -> Result<String, NotConfirmed> {
+    use std::io::Read as _;
+    question(text);
+    let mut answer = String::new();
+    let stdin = std::io::stdin();
+    stdin.lock().take(ANSWER_BYTES_MAX).read_line(&mut answer).map_err(NotConfirmed::NoAnswer)?;
+    if !stdin.is_terminal() {
+        crate::show::note("");
+    }
+    let line = answer.strip_suffix('\n').unwrap_or(&answer);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
