@@ -73,7 +73,7 @@ pub struct StoredReport {
 /// Stores a report and returns its number, which is higher than that of every report before.
 pub(super) fn insert(
     sql: &Connection,
-    host_id: HostId,
+    host_id: &str,
     previous_id: Option<i64>,
     body: &Body,
     now_ms: i64,
@@ -83,7 +83,7 @@ pub(super) fn insert(
         "INSERT INTO host_reports (host_id, received_at_ms, encoding, body, previous_id)
          VALUES ($1, $2, $3, $4, $5) RETURNING report_id",
     )?;
-    let row = params![host_id.to_string(), now_ms, encoding, body.bytes, previous_id];
+    let row = params![host_id, now_ms, encoding, body.bytes, previous_id];
     Ok(statement.query_row(row, |row| row.get(0))?)
 }
 

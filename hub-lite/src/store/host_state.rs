@@ -104,13 +104,33 @@ pub struct Latest {
     pub changed_at_ms: i64,
 }
 
-/// Stores a changed report, makes it the host's latest, and returns its number.
-pub fn put(sql: &Connection, changed: &Changed) -> Result<i64, StoreError> {
-    let host_id = changed.host_id.to_string();
-    let mut before = sql.prepare_cached("SELECT report_id FROM host_state WHERE host_id = $1")?;
-    let previous_id = before.query_row([&host_id], |row| row.get(0)).optional()?;
-    let report_id = host_reports::insert(sql, changed.host_id, previous_id, &changed.body, changed.now_ms)?;
+/// What became of a changed report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// Its number.
+    pub report_id: i64,
+    /// Whether the box received another document than it had at its report before this one.
+    pub received_another: bool,
+}
+
+/// Stores a changed report and makes it the host's latest.
+pub fn put(sql: &Connection, changed: &Changed) -> Result<Put, StoreError> {
+    let (host_id, generation) = (changed.host_id.to_string(), &changed.generation);
     let number = |generation: Option<Generation>| generation.map(|generation| generation.0.cast_signed());
+    let received = number(generation.received);
+    let mut before = sql.prepare_cached(
+        "SELECT report_id, received_generation, received_digest FROM host_state WHERE host_id = $1",
+    )?;
+    let before = before.query_row([&host_id], |row| {
+        let digest = row.get_ref(2)?.as_str_or_null()?;
+        Ok((
+            row.get(0)?,
+            row.get::<_, Option<i64>>(1)? == received && digest == generation.received_digest.as_deref(),
+        ))
+    });
+    let before: Option<(i64, bool)> = before.optional()?;
+    let previous_id = before.map(|(report_id, _)| report_id);
+    let report_id = host_reports::insert(sql, &host_id, previous_id, &changed.body, changed.now_ms)?;
     let summary = changed
         .summary
         .as_ref()
@@ -126,12 +146,12 @@ pub fn put(sql: &Connection, changed: &Changed) -> Result<i64, StoreError> {
         changed.digest,
         report_id,
         changed.now_ms,
-        number(changed.generation.received),
-        changed.generation.received_digest,
-        number(changed.generation.reached),
+        received,
+        generation.received_digest,
+        number(generation.reached),
         summary
     ])?;
-    Ok(report_id)
+    Ok(Put { report_id, received_another: !before.is_some_and(|(_, same)| same) })
 }
 
 /// The latest state of a host, if it has reported. A state of an agent newer than this hub can be unreadable:

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::StoreError;
@@ -74,9 +75,10 @@ impl Writer {
     /// Starts the writer's thread, which ends when the last clone is dropped.
     pub(super) fn start(connection: Connection, commit: Commit) -> Self {
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let runtime = Handle::try_current().ok();
         thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_until_dropped(&connection, &jobs, commit))
+            .spawn(move || write_until_dropped(&connection, &jobs, (commit, runtime)))
             .expect("the hub cannot do anything without its writer's thread");
         Self { queue }
     }
@@ -97,13 +99,24 @@ impl Writer {
     }
 }
 
-fn write_until_dropped(connection: &Connection, jobs: &mpsc::Receiver<Box<dyn Job>>, commit: Commit) {
+fn write_until_dropped(
+    connection: &Connection,
+    jobs: &mpsc::Receiver<Box<dyn Job>>,
+    (commit, runtime): (Commit, Option<Handle>),
+) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(commit.batch_max - 1));
         let committed = write_batch(connection, &mut batch, commit);
-        for job in batch {
-            job.answer(committed.as_ref().map_err(|text| StoreError::Commit(text.clone())).copied());
+        let answer = move || {
+            for job in batch {
+                job.answer(committed.as_ref().map_err(|text| StoreError::Commit(text.clone())).copied());
+            }
+        };
+        match &runtime {
+            // Waking a thread of the runtime costs a system call, and its own tasks none: one of them wakes the rest.
+            Some(runtime) => drop(runtime.spawn(async move { answer() })),
+            None => answer(),
         }
     }
 }

@@ -3,23 +3,27 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use felhom_hub::api::operator::{KEYSETS_PATH, OPS_PATH};
+use felhom_hub::auth;
 use felhom_hub::config::Config;
 use felhom_hub::publish::{Author, PublishError, publish};
 use felhom_hub::serve::{self, Running};
 use felhom_hub::store::desired_history::Published;
 use felhom_hub::store::hosts::{self, Host};
-use felhom_hub::store::keys;
+use felhom_hub::store::{keys, operators};
 use felhom_shared::event::{Event, Severity};
 use felhom_shared::id::{EventId, Generation, HostId, OutboxId};
 use felhom_shared::key::{ApiKey, KeyKind};
 use felhom_shared::report::{
     GenerationState, HostReport, HostState, Metrics, NodeState, OpsState, REPORT_VERSION,
 };
+use felhom_shared::signed::OpId;
 use felhom_shared::wire::{ApiError, EVENTS_PATH, EventsPost, POLL_PATH, REPORT_PATH};
 use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -119,6 +123,44 @@ impl Hub {
         self.running.state.store.write(replace).await.unwrap();
         self.running.state.keys.forget();
         key
+    }
+
+    /// Makes an operator with a key, as `operator add` and `operator key` do.
+    pub(crate) async fn operator_key(&self, name: &str) -> ApiKey {
+        let key = auth::draw(KeyKind::Operator).unwrap();
+        let (name, keys, admitted) = (name.to_owned(), self.running.state.keys.clone(), key.clone());
+        let admit = move |sql: &Connection| {
+            operators::put(sql, &name, "no password is this", 1)?;
+            auth::admit_operator_key(sql, &keys, &admitted, (&name, "test"))
+        };
+        self.running.state.store.write(admit).await.unwrap();
+        key
+    }
+
+    /// Hands in a signed operation over the wire.
+    pub(crate) async fn hand_in(&self, key: &ApiKey, host_id: HostId, envelope: &str) -> Answer {
+        let path = OPS_PATH.replace("{host_id}", &host_id.to_string());
+        self.send(Method::POST, &path, Some(bearer(key)), (None, envelope.as_bytes().to_vec())).await
+    }
+
+    /// Uploads a keyset over the wire.
+    pub(crate) async fn put_keyset(&self, key: &ApiKey, version: u64, envelope: &str) -> Answer {
+        let path = format!("{KEYSETS_PATH}/{version}");
+        self.send(Method::PUT, &path, Some(bearer(key)), (None, envelope.as_bytes().to_vec())).await
+    }
+
+    /// A box says what became of an operation.
+    pub(crate) async fn receipt(&self, host: &KnownBox, op_id: &OpId, receipt: &Value) -> Answer {
+        let path = format!("{}/{op_id}/state", felhom_shared::wire::OPS_PATH);
+        self.post(host, &path, receipt.to_string().into_bytes()).await
+    }
+
+    /// Who did what to whom, oldest first.
+    pub(crate) fn deeds(&self) -> Vec<(String, String, String)> {
+        let sql = self.database();
+        let mut statement = sql.prepare("SELECT actor, deed, detail FROM audit ORDER BY audit_id").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
     }
 
     pub(crate) async fn host(&self, host_id: HostId) -> Host {

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub mod events;
+mod known;
 pub mod op_state;
 pub mod poll;
 pub mod report;

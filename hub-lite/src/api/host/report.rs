@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use felhom_shared::id::HostId;
-use felhom_shared::report::{GenerationState, HostState, Metrics};
+use felhom_shared::report::{GenerationState, Metrics};
 use felhom_shared::wire::ControlEnvelope;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,13 +16,14 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::body::Sent;
+use super::known::Known;
 use crate::auth::HostAuth;
 use crate::checks::{conflict, ledger};
 use crate::clock::now_ms;
 use crate::error::ApiFailure;
 use crate::state::AppState;
 use crate::store::host_reports::Body;
-use crate::store::host_state::{self, Changed, Summary};
+use crate::store::host_state::{self, Changed};
 
 /// Beyond this a generation does not fit the store's numbers; no honest box is near it.
 const GENERATION_MAX: u64 = 1 << 62;
@@ -76,10 +77,10 @@ fn changed(
     body: Body,
     now_ms: i64,
 ) -> Result<Changed, ApiFailure> {
-    let whole = serde_json::from_str::<HostState>(state);
+    let whole = serde_json::from_str::<Known>(state);
     let (head, summary, ledger) = match whole {
         Ok(state) => {
-            let summary = Summary::of(&state);
+            let summary = state.summary();
             (Head { host_id: state.host_id, generation: state.generation }, Some(summary), state.ops.ledger)
         }
         Err(whole) => {
@@ -107,9 +108,12 @@ async fn store(state: &AppState, changed: Changed) -> Result<(), ApiFailure> {
     let (report_id, furthest) = state
         .store
         .write(move |sql| {
-            let report_id = host_state::put(sql, &changed)?;
-            conflict::check(sql, changed.host_id)?;
-            Ok((report_id, ledger::check(sql, changed.host_id, changed.ledger.as_ref())?))
+            let put = host_state::put(sql, &changed)?;
+            // A report begins or ends a conflict only by what the box received.
+            if put.received_another {
+                conflict::check(sql, changed.host_id)?;
+            }
+            Ok((put.report_id, ledger::check(sql, changed.host_id, changed.ledger.as_ref())?))
         })
         .await?;
     if let Some(furthest) = furthest {
