@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use felhom_hub::store::host_reports::Body;
 use felhom_hub::store::host_state::{Changed, Summary};
-use felhom_hub::store::{Commit, Store, StoreError, host_metrics, host_reports, host_state, hosts};
+use felhom_hub::store::{
+    Commit, Store, StoreError, host_metrics, host_reports, host_state, hosts, keysets, signed_ops,
+};
 use felhom_shared::id::HostId;
 use felhom_shared::report::{GenerationState, Metrics, Outcome};
+use felhom_shared::signed::OpId;
+use felhom_shared::wire::{OpReceipt, QueueState, QueuedOp};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -166,4 +170,96 @@ async fn the_overview_tells_silence_from_not_understood_from_a_summary() {
         .collect();
     let expected = [("newer", None, Some(1)), ("silent", None, None), ("told", Some(summary), Some(2))];
     assert_eq!(rows, expected.map(|(name, summary, at_ms)| (name.to_owned(), summary, at_ms)));
+}
+
+fn queued(number: u32) -> QueuedOp {
+    let blob = format!("blob {number}");
+    QueuedOp { op_id: OpId::of(blob.as_bytes()), blob }
+}
+
+fn moved(
+    sql: &Connection,
+    host_id: HostId,
+    number: u32,
+    (state, at_ms): (QueueState, i64),
+) -> Result<(), StoreError> {
+    let receipt = OpReceipt { state, code: None, text: None };
+    signed_ops::set_state(sql, host_id, &queued(number).op_id, (&receipt, at_ms))
+}
+
+#[tokio::test]
+async fn room_is_made_by_the_oldest_finished_operations_and_by_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    let done = store.write(|sql| {
+        let (host_id, other) = (add(sql, "box")?, add(sql, "other")?);
+        for number in 0..6_u32 {
+            for host_id in [host_id, other] {
+                signed_ops::insert(sql, host_id, &queued(number), ("anna", i64::from(number)))?;
+            }
+        }
+        moved(sql, host_id, 0, (QueueState::Delivered, 10))?;
+        moved(sql, host_id, 1, (QueueState::Applied, 12))?;
+        moved(sql, host_id, 2, (QueueState::Rejected, 11))?;
+        assert!(signed_ops::make_room(sql, host_id, 7)?, "there is room");
+        assert!(signed_ops::make_room(sql, host_id, 6)?);
+        let left: Vec<_> =
+            signed_ops::list(sql, host_id, 9)?.into_iter().map(|op| op.uploaded_at_ms).collect();
+        assert!(!signed_ops::make_room(sql, host_id, 4)?, "what is under way is not forgotten for room");
+        Ok((left, signed_ops::list(sql, other, 9)?.len(), signed_ops::queued_counts(sql)?[&host_id]))
+    });
+    assert_eq!(done.await.unwrap(), (vec![5, 4, 3, 1, 0], 6, 3));
+}
+
+#[tokio::test]
+async fn pruning_forgets_finished_operations_by_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    let done = store.write(|sql| {
+        let host_id = add(sql, "box")?;
+        for (number, state) in [
+            QueueState::Queued,
+            QueueState::Delivered,
+            QueueState::Applied,
+            QueueState::Rejected,
+            QueueState::Expired,
+            QueueState::Applied,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let number = u32::try_from(number).unwrap();
+            signed_ops::insert(sql, host_id, &queued(number), ("anna", 1))?;
+            moved(sql, host_id, number, (state, if number == 5 { 200 } else { 100 }))?;
+        }
+        let pruned = signed_ops::prune(sql, 150)?;
+        let mut left: Vec<_> =
+            signed_ops::list(sql, host_id, 9)?.into_iter().map(|op| (op.changed_at_ms, op.state)).collect();
+        left.sort_by_key(|(at_ms, state)| (*at_ms, signed_ops::word(*state)));
+        Ok((pruned, left))
+    });
+    let left = vec![(100, QueueState::Delivered), (100, QueueState::Queued), (200, QueueState::Applied)];
+    assert_eq!(done.await.unwrap(), (3, left));
+}
+
+/// A hub from before signed operations is brought up to date where it stands.
+#[tokio::test]
+async fn a_database_of_the_first_schema_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let store = Store::open(folder.path(), Commit::default()).unwrap();
+        let back = store.write(|sql| {
+            add(sql, "box")?;
+            let undo =
+                "DROP TABLE signed_ops; DROP TABLE keysets; DROP TABLE ledger_heads; DROP INDEX audit_host;
+                        PRAGMA user_version = 1;";
+            Ok(sql.execute_batch(undo)?)
+        });
+        back.await.unwrap();
+    }
+    for _again in 0..2 {
+        let store = Store::open(folder.path(), Commit::default()).unwrap();
+        let read = |sql: &Connection| Ok((hosts::overview(sql)?.len(), keysets::newest(sql)?));
+        assert_eq!(store.read(read).await.unwrap(), (1, 0));
+    }
 }

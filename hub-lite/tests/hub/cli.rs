@@ -163,3 +163,92 @@ async fn a_box_that_is_ahead_is_resumed_by_hand() {
     assert!(refused.code == 2 && refused.err.contains("desired resume box"), "{}", refused.err);
     assert_eq!(resumed.json()["generation"], 42);
 }
+
+#[test]
+fn an_operators_key_is_shown_once_listed_and_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = |args: &[&str]| run(folder.path(), args, "correct horse battery\n");
+    let nobody = hub(&["operator", "key", "anna"]);
+    assert!(nobody.code == 2 && nobody.err.contains("operator add"), "{}", nobody.err);
+    assert_eq!(hub(&["operator", "add", "anna"]).code, 0);
+    let made = hub(&["--json", "operator", "key", "anna"]).json();
+    let (key, lookup) = (made["key"].as_str().unwrap(), made["lookup"].as_str().unwrap());
+    assert!(key.starts_with("fhk1_o_"));
+    let shown = hub(&["operator", "key", "anna"]);
+    assert!(shown.out.contains("fhk1_o_") && shown.out.contains("revoke-key"), "{}", shown.out);
+    let listed = hub(&["operator", "keys"]).out;
+    assert!(
+        listed.contains(lookup) && !listed.contains("fhk1_o_") && listed.lines().count() == 2,
+        "{listed}"
+    );
+    assert_eq!(hub(&["operator", "revoke-key", lookup]).code, 0);
+    assert_eq!(hub(&["operator", "revoke-key", lookup]).code, 2);
+    assert_eq!(hub(&["--json", "operator", "keys"]).json().as_array().unwrap().len(), 1);
+    assert_eq!(hub(&["operator", "remove", "anna"]).code, 0);
+    assert_eq!(
+        hub(&["--json", "operator", "keys"]).json().as_array().unwrap().len(),
+        0,
+        "they go with their owner"
+    );
+    let secret = key.split('_').nth(3).unwrap();
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(
+            !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+            "a key lies in the folder"
+        );
+    }
+}
+
+#[test]
+fn operations_and_keysets_are_handed_in_and_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = |args: &[&str]| run(folder.path(), args, "");
+    hub(&["host", "add", "box"]);
+    let file = folder.path().join("op.signed");
+    let path = file.to_str().unwrap();
+    let envelope = "{\"op\":\"guest.destroy\"}\n-----BEGIN SSH SIGNATURE-----\n";
+    std::fs::write(&file, envelope).unwrap();
+    let first = hub(&["--json", "ops", "upload", "box", path]).json();
+    let op_id = felhom_shared::signed::OpId::of(envelope.as_bytes());
+    assert_eq!((&first["op_id"], &first["state"]), (&Value::from(op_id.as_str()), &Value::from("queued")));
+    assert!(hub(&["ops", "upload", "box", path]).out.contains("before"));
+    let listed = hub(&["--json", "ops", "box"]).json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["op_id"]), (1, &first["op_id"]));
+    assert!(hub(&["ops", "box"]).out.contains("queued"));
+    assert_eq!(hub(&["ops", "nobody"]).code, 2);
+    assert_eq!(hub(&["ops"]).code, 2);
+    let too_large = run(folder.path(), &["ops", "upload", "box", "-"], &"x".repeat(40_000));
+    assert!(too_large.code == 2 && too_large.err.contains("envelope_too_large"), "{}", too_large.err);
+
+    let gap = hub(&["keyset", "put", path, "--version", "2"]);
+    assert!(gap.code == 2 && gap.err.contains("keyset_gap"), "{}", gap.err);
+    for _again in 0..2 {
+        assert_eq!(hub(&["keyset", "put", path, "--version", "1"]).code, 0);
+    }
+    let listed = hub(&["--json", "keyset", "list"]).json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["sha256"]), (1, &first["op_id"]));
+    let text = hub(&["keyset", "list"]).out;
+    assert!(text.contains(op_id.as_str()) && text.lines().count() == 1, "{text}");
+}
+
+/// A command beside the running hub hands in: the parked poll has it at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_handed_in_by_command_wakes_the_parked_poll() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    let put = &["keyset", "put", "-", "--version", "1"][..];
+    let upload = &["ops", "upload", "box", "-"][..];
+    for (args, query, ops, keysets) in [(put, "wait=30", 0, 1), (upload, "wait=30&keyset=1", 1, 0)] {
+        let (folder, args) = (hub.folder().to_owned(), args.to_vec());
+        let command = tokio::task::spawn_blocking(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            run(&folder, &args, "{}\n-----BEGIN SSH SIGNATURE-----\n")
+        });
+        let begun = std::time::Instant::now();
+        let answer: PollAnswer = hub.poll(&known, query).await.json();
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert_eq!((answer.ops.len(), answer.keysets.len()), (ops, keysets));
+        assert_eq!(command.await.unwrap().code, 0);
+    }
+}

@@ -67,12 +67,19 @@ impl House {
 
 impl Boxed {
     pub(crate) async fn post(&self, path: &str, body: &Value) {
+        assert_eq!(self.send(path, body).await, StatusCode::OK, "{path}: {body}");
+    }
+
+    pub(crate) async fn post_no_content(&self, path: &str, body: &Value) {
+        assert_eq!(self.send(path, body).await, StatusCode::NO_CONTENT, "{path}: {body}");
+    }
+
+    async fn send(&self, path: &str, body: &Value) -> StatusCode {
         let request = Request::post(path)
             .header(AUTHORIZATION, format!("Bearer {}", self.key.expose()))
             .body(Body::from(body.to_string()))
             .unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK, "{path}: {body}");
+        self.router.clone().oneshot(request).await.unwrap().status()
     }
 
     pub(crate) fn page(&self) -> String {

@@ -8,4 +8,5 @@ mod house;
 mod live;
 mod login;
 mod pages;
+mod signing;
 mod visitor;
