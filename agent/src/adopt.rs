@@ -9,9 +9,11 @@ use felhom_shared::id::{GuestId, NodeName};
 use felhom_shared::report::{Failure, StepOutcome};
 use jiff::Timestamp;
 
+use crate::observe::{Observer, Reading};
 use crate::pve::{Pve, TaskExit, TaskStatus};
 use crate::resources::guest::observe::{Sought, find_task};
 use crate::state::{OpenEntry, State, StateError, Telling};
+use crate::step::Step;
 
 /// Why a step's entry stays open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub async fn adopt(
                 continue;
             }
         };
-        state.end(entry.id, outcome, failure.as_ref(), now)?;
+        state.end((entry.id, &entry.step), outcome, failure.as_ref(), now)?;
         let text = format!("{} on vmid {} was found again: {told}", entry.step.word(), entry.vmid);
         state.tell(&Telling::of_guest("step_adopted", Severity::Warning, entry.guest_id, text), now)?;
     }
@@ -63,6 +65,9 @@ async fn fate(pve: &Pve, node: &NodeName, state: &State, entry: &OpenEntry) -> R
         },
     };
     let Some(upid) = upid else {
+        if let Step::DestroyGuest(_) = entry.step {
+            return Ok(fate_of_destroy(pve, node, entry).await);
+        }
         let failure = Failure {
             code: "interrupted".to_owned(),
             text: "the agent was stopped before PVE began a task for this; the guest's state decides what is left to do"
@@ -80,6 +85,28 @@ async fn fate(pve: &Pve, node: &NodeName, state: &State, entry: &OpenEntry) -> R
     };
     let (outcome, failure) = task_outcome(&exit);
     Ok(Fate::Settled((outcome, failure, format!("its task {upid} ended with {}", exit_text(&exit)))))
+}
+
+/// A destruction without a task: whether the guest is still there says whether it happened. It is not begun again.
+async fn fate_of_destroy(pve: &Pve, node: &NodeName, entry: &OpenEntry) -> Fate {
+    match Observer::list_row(pve, node, entry.kind, entry.vmid).await {
+        Ok(Reading::Absent) => Fate::Settled((
+            StepOutcome::AlreadyTrue,
+            None,
+            "PVE has no task of it, and the guest is gone".to_owned(),
+        )),
+        Ok(Reading::Present(_)) => {
+            let text = format!(
+                "the agent was stopped after it had begun; vmid {} is still there. It is not tried again: look, and \
+                 sign anew if it is still wanted",
+                entry.vmid
+            );
+            let failure = Failure { code: "interrupted".to_owned(), text };
+            let told = "PVE has no task of it, and the guest is still there".to_owned();
+            Fate::Settled((StepOutcome::Interrupted, Some(failure), told))
+        }
+        Ok(Reading::Unreadable(_)) | Err(_) => Fate::Unsettled(Unsettled::Unknown),
+    }
 }
 
 fn sought(entry: &OpenEntry) -> Sought<'_> {

@@ -34,6 +34,19 @@ pub struct Config {
     /// The Proxmox API of this host.
     #[serde(default)]
     pub pve: PveConfig,
+    /// Whose signatures count.
+    #[serde(default)]
+    pub trust: TrustConfig,
+}
+
+/// Whose signatures count.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustConfig {
+    /// SHA-256 of the first keyset's payload, 64 hex digits. Comes on paper, never from the hub. Without it nothing
+    /// that needs a signature is ever done.
+    #[serde(default)]
+    pub genesis_sha256: Option<String>,
 }
 
 /// How the hub is reached and recognised.

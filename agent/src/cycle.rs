@@ -9,7 +9,7 @@ use std::time::Instant;
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, GuestId, HostId};
 use felhom_shared::report::{
-    CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, OpsState, Outcome, StepOutcome,
+    CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, Outcome, StepOutcome,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,9 +18,10 @@ use crate::adopt::{Unsettled, adopt};
 use crate::backoff::Backoff;
 use crate::execute::{Executed, Execution};
 use crate::observe::{ObservedHost, Observer};
+use crate::ops::{Ops, Scene};
 use crate::plan::{Limits, Plan, plan};
 use crate::pve::Pve;
-use crate::report::{guest_reports, tellings};
+use crate::report::{guest_reports, pending_ops, tellings};
 use crate::state::{State, StateError};
 
 /// A guest is created, grown and started in three passes; more than this many means going round in circles.
@@ -34,6 +35,7 @@ pub struct Cycle {
     observer: Observer,
     backoff: Backoff,
     budget_per_hour: u32,
+    ops: Ops,
     last: Option<HostState>,
 }
 
@@ -49,9 +51,16 @@ pub struct CycleEnd {
 impl Cycle {
     /// A loop over `pve` with its memory in `state`.
     #[must_use]
-    pub fn new(host_id: HostId, pve: Pve, state: State, observer: Observer, budget_per_hour: u32) -> Self {
+    pub fn new(pve: Pve, state: State, ops: Ops, observer: Observer, budget_per_hour: u32) -> Self {
         let last = state.last_report().ok().flatten();
-        Self { host_id, pve, state, observer, backoff: Backoff::default(), budget_per_hour, last }
+        let host_id = ops.host_id();
+        Self { host_id, pve, state, observer, backoff: Backoff::default(), budget_per_hour, ops, last }
+    }
+
+    /// Signed operations, for what comes and goes between box and hub.
+    #[must_use]
+    pub fn ops(&self) -> &Ops {
+        &self.ops
     }
 
     /// The observer, for reading metrics of the same node.
@@ -103,7 +112,8 @@ impl Cycle {
             for guest in plan.guests.iter().filter(|guest| !guest.steps.is_empty()) {
                 self.observer.forget(guest.vmid);
             }
-            let done = Execution::new(&self.pve, &node, &self.state, desired, cycle).run(&plan).await?;
+            let scene = Scene { pve: &self.pve, node: &node, desired };
+            let done = Execution::new(scene, &self.state, &self.ops, cycle).run(&plan).await?;
             self.learn(done, &mut executed);
         };
         self.keep(&state)?;
@@ -124,6 +134,9 @@ impl Cycle {
         let unsettled = self.adopt_open().await?;
         let observed = self.observer.observe(desired).await;
         let mut plan = self.plan(desired, &observed, blocked)?;
+        for (op_id, rejection) in plan.guests.iter().filter_map(|guest| guest.void.as_ref()) {
+            self.ops.end_if_waiting(op_id, rejection, Timestamp::now())?;
+        }
         withhold_unsettled(&mut plan, &unsettled);
         Ok((observed, plan))
     }
@@ -149,7 +162,7 @@ impl Cycle {
             guests: guest_reports(plan, executed),
             unmanaged: plan.unmanaged.clone(),
             journal_open: self.state.open_count()?,
-            ops: OpsState::default(),
+            ops: self.ops.report(pending_ops(self.host_id, plan)),
         })
     }
 
@@ -174,7 +187,9 @@ impl Cycle {
         let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::UNIX_EPOCH);
         let spent = self.state.changes_since(hour_ago)?;
         let budget_left = self.budget_per_hour.saturating_sub(spent);
-        Ok(plan(desired, observed, Limits { now, budget_left, backoff: &self.backoff, blocked }))
+        let grants = self.ops.grants(desired, now)?;
+        let limits = Limits { now, budget_left, backoff: &self.backoff, grants: &grants, blocked };
+        Ok(plan(desired, observed, limits))
     }
 
     /// Remembers failures for the back-off and steps for the report.

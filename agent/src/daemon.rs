@@ -12,7 +12,7 @@ use felhom_shared::event::Severity;
 use felhom_shared::id::{HostId, NodeName};
 use felhom_shared::limits::EVENTS_PER_POST_MAX;
 use felhom_shared::report::{CycleCost, HostReport, HostState, REPORT_VERSION};
-use felhom_shared::wire::{PollAnswer, PollQuery};
+use felhom_shared::wire::{PollAnswer, PollQuery, QueueState};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,14 +21,17 @@ use crate::accept::{Offer, Verdict, accept};
 use crate::cycle::{Cycle, CycleEnd};
 use crate::hub::{Hub, HubError};
 use crate::node::metrics;
+use crate::ops::Told;
 use crate::pve::Pve;
-use crate::state::{LastSeen, State, StateError, Telling};
+use crate::state::{Boundary, LastSeen, State, StateError, Telling};
 
 /// How long a poll stays parked: below the idle limits of common proxies and NATs.
 const POLL_WAIT_S: u64 = 50;
 const FIRST_INTERVAL_S: u64 = 60;
 /// Before asking again after a document that was not taken.
 const UNWANTED_PAUSE: Duration = Duration::from_secs(5);
+/// Receipts kept for an unreachable hub; what the ledger holds is kept there.
+const RECEIPTS_KEPT: usize = 256;
 /// Between cycles while a task of ours still runs.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(5);
 const RECONNECT_FIRST: Duration = Duration::from_secs(1);
@@ -48,6 +51,8 @@ pub struct Daemon {
     unsettled: bool,
     /// How long the next poll waits before it is sent.
     poll_pause: Duration,
+    /// What the hub's queue is still to be told of operations that the ledger does not hold.
+    receipts: Vec<Told>,
 }
 
 type Poll = Pin<Box<dyn Future<Output = Result<Option<PollAnswer>, HubError>>>>;
@@ -68,6 +73,7 @@ impl Daemon {
             reconnect: RECONNECT_FIRST,
             poll_pause: Duration::ZERO,
             unsettled: false,
+            receipts: Vec::new(),
         }
     }
 
@@ -91,6 +97,12 @@ impl Daemon {
                 None => true,
                 Some(answer) => {
                     let news = self.take(answer)?;
+                    tokio::select! {
+                        biased;
+                        () = &mut stop => return Ok(()),
+                        // Before the next poll, which would bring the same operations again.
+                        sent = self.send_receipts() => sent?,
+                    }
                     poll = self.start_poll()?;
                     news
                 }
@@ -110,11 +122,12 @@ impl Daemon {
     /// The next poll, after a pause when the hub was out of reach.
     fn start_poll(&self) -> Result<Poll, StateError> {
         let (hub, pause) = (self.hub.clone(), self.poll_pause);
-        let seen = self.state.last_seen()?;
+        // A box that may have been rolled back asks as if it had nothing: only an answer says what the hub has seen.
+        let seen = if self.cycle.ops().must_hear() { None } else { self.state.last_seen()? };
         let query = PollQuery {
             have: seen.as_ref().map(|seen| seen.generation),
             digest: seen.map(|seen| seen.digest),
-            keyset: None,
+            keyset: self.cycle.ops().keyset_version(),
             wait: POLL_WAIT_S,
         };
         Ok(Box::pin(async move {
@@ -142,8 +155,40 @@ impl Daemon {
         self.poll_pause = Duration::ZERO;
         let Some(answer) = answer else { return Ok(false) };
         self.listen(answer.poll_interval_s, answer.blocked);
+        let (ops, now) = (self.cycle.ops().clone(), Timestamp::now());
+        ops.take_seen(answer.ledger_seen.as_ref(), now)?;
+        ops.take_keysets(&answer.keysets, now)?;
         self.offer(&answer)?;
+        let accepted = self.state.accepted()?;
+        let told = ops.take_ops(&answer.ops, accepted.as_ref().map(|accepted| &accepted.desired), now)?;
+        if told.iter().any(|(_, receipt)| receipt.state == QueueState::Rejected) {
+            self.poll_pause = jittered(UNWANTED_PAUSE);
+        }
+        self.receipts.extend(told);
+        self.receipts.truncate(RECEIPTS_KEPT);
         Ok(true)
+    }
+
+    /// Tells the hub's queue what became of operations. What cannot be told now is told later.
+    async fn send_receipts(&mut self) -> Result<(), StateError> {
+        let ops = self.cycle.ops().clone();
+        while let Some((op_id, receipt)) = self.receipts.first() {
+            if let Err(error) = self.hub.op_state(op_id, receipt).await {
+                tracing::warn!(code = error.code(), "receipt not delivered, it is kept: {error}");
+                return Ok(());
+            }
+            self.receipts.remove(0);
+        }
+        for (standing, receipt) in ops.untold()? {
+            self.state.boundary(Boundary::BeforeTold);
+            if let Err(error) = self.hub.op_state(&standing.op_id, &receipt).await {
+                tracing::warn!(code = error.code(), "receipt not delivered, it is kept: {error}");
+                return Ok(());
+            }
+            self.state.boundary(Boundary::AfterTold);
+            self.state.told_standing(&standing.op_id, standing.state)?;
+        }
+        Ok(())
     }
 
     fn offer(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
@@ -179,6 +224,14 @@ impl Daemon {
 
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.
     async fn cycle_and_report(&mut self) -> Result<(), StateError> {
+        let now = Timestamp::now();
+        self.cycle.ops().note_time(now)?;
+        if self.cycle.ops().may_hold() {
+            let accepted = self.state.accepted()?;
+            let told =
+                self.cycle.ops().take_held(accepted.as_ref().map(|accepted| &accepted.desired), now)?;
+            self.receipts.extend(told);
+        }
         let (progress, under_way) = watch::channel(None);
         let node = self.cycle.observer().node().cloned();
         let end = tokio::select! {
@@ -200,6 +253,7 @@ impl Daemon {
             Ok(control) => self.listen(control.poll_interval_s, control.blocked),
             Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
         }
+        self.send_receipts().await?;
         self.send_events().await
     }
 

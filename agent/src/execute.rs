@@ -11,6 +11,7 @@ use felhom_shared::desired::{DesiredState, GuestSpec};
 use felhom_shared::id::{GuestId, NodeName, StorageId};
 use felhom_shared::limits::cut_text;
 use felhom_shared::report::{Failure, StepOutcome, StepReport};
+use felhom_shared::signed::Rejection;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -19,7 +20,8 @@ use tokio::time::Instant;
 
 use crate::adopt::task_outcome;
 use crate::class::class_of;
-use crate::observe::{Observer, failure};
+use crate::observe::{Observer, Reading, failure};
+use crate::ops::{Cleared, Ops, Permit, Scene};
 use crate::plan::{GuestPlan, Plan};
 use crate::pve::{GuestAt, Pve, PveError, TaskStatus, Upid};
 use crate::resources::guest::apply::{apply, is_already_true, is_still_wanted};
@@ -58,6 +60,8 @@ pub struct Execution<'a> {
     pub node: &'a NodeName,
     /// Journal and outbox.
     pub state: &'a State,
+    /// Signed operations.
+    pub ops: &'a Ops,
     /// The document, for reading a guest again after an error.
     pub desired: &'a DesiredState,
     /// The cycle's number.
@@ -68,14 +72,9 @@ pub struct Execution<'a> {
 impl<'a> Execution<'a> {
     /// Prepares one cycle's execution.
     #[must_use]
-    pub fn new(
-        pve: &'a Pve,
-        node: &'a NodeName,
-        state: &'a State,
-        desired: &'a DesiredState,
-        cycle: u64,
-    ) -> Self {
-        Self { pve, node, state, desired, cycle, storages: BTreeMap::new() }
+    pub fn new(scene: Scene<'a>, state: &'a State, ops: &'a Ops, cycle: u64) -> Self {
+        let Scene { pve, node, desired } = scene;
+        Self { pve, node, state, ops, desired, cycle, storages: BTreeMap::new() }
     }
 
     /// Runs every guest's steps. Fails only when the journal cannot be written: then nothing more is begun.
@@ -126,6 +125,7 @@ impl<'a> Execution<'a> {
         step: &Step,
         report: &mut StepReport,
     ) -> Result<(), StateError> {
+        let Some(cleared) = self.clear(guest, step, report).await? else { return Ok(()) };
         let begun_at = Timestamp::now();
         let entry = self.state.begin(&JournalEntry {
             guest_id: guest.guest_id,
@@ -137,7 +137,7 @@ impl<'a> Execution<'a> {
         })?;
         tracing::info!(guest.vmid = guest.vmid.get(), guest.name = %guest.name, step = step.word(), "step begins: {step}");
         let at = GuestAt { node: self.node, kind: guest.kind, vmid: guest.vmid };
-        let answer = apply(self.pve, at, step).await;
+        let answer = apply(self.pve, at, cleared).await;
         self.state.boundary(Boundary::AfterCall);
         let (outcome, error) = match answer {
             Ok(None) => (StepOutcome::Applied, None),
@@ -161,10 +161,49 @@ impl<'a> Execution<'a> {
                 error.text
             );
         }
-        self.state.end(entry, outcome, error.as_ref(), Timestamp::now())?;
+        self.state.end((entry, step), outcome, error.as_ref(), Timestamp::now())?;
         report.outcome = outcome;
         report.error = error;
         Ok(())
+    }
+
+    /// Whether the step may run now. A guarded one is looked at for the last time; what does not pass stands in
+    /// `report`, and nothing has begun.
+    async fn clear<'s>(
+        &self,
+        guest: &GuestPlan,
+        step: &'s Step,
+        report: &mut StepReport,
+    ) -> Result<Option<Cleared<'s>>, StateError> {
+        if let Some(cleared) = Cleared::routine(step) {
+            return Ok(Some(cleared));
+        }
+        let spec = self.desired.guests.iter().find(|spec| spec.guest_id == guest.guest_id);
+        let scene = Scene { pve: self.pve, node: self.node, desired: self.desired };
+        let permit = match spec {
+            Some(spec) => self.ops.permit(scene, spec, step).await?,
+            None => Permit::Never(Rejection::NotAskedFor),
+        };
+        let failure = match permit {
+            Permit::Run(cleared) => return Ok(Some(cleared)),
+            Permit::NotNow(failure) => failure,
+            Permit::Never(rejection) => {
+                if let Some(op_id) = step.grant() {
+                    self.ops.end_if_waiting(op_id, &rejection, Timestamp::now())?;
+                }
+                Failure { code: rejection.code().to_owned(), text: rejection.to_string() }
+            }
+        };
+        tracing::warn!(
+            guest.vmid = guest.vmid.get(),
+            step = step.word(),
+            code = failure.code,
+            "not begun: {}",
+            failure.text
+        );
+        report.outcome = StepOutcome::Failed;
+        report.error = Some(failure);
+        Ok(None)
     }
 
     /// Waits for a task. `None` leaves the journal entry open: the next cycle adopts it.
@@ -206,7 +245,10 @@ impl<'a> Execution<'a> {
                 return Ok(Some((StepOutcome::AlreadyTrue, None)));
             }
         }
-        Ok(Some((StepOutcome::Failed, Some(failure(&error)))))
+        // What a guarded request may still do cannot be taken back by asking again: a person looks.
+        let lost = unknown && step.grant().is_some();
+        let outcome = if lost { StepOutcome::Interrupted } else { StepOutcome::Failed };
+        Ok(Some((outcome, Some(failure(&error)))))
     }
 
     /// Whether a plan made from a fresh reading no longer wants the step; `None` when it cannot be read.
@@ -214,10 +256,20 @@ impl<'a> Execution<'a> {
         let of_plan = |spec: &&GuestSpec| spec.guest_id == guest.guest_id;
         let spec = self.desired.guests.iter().find(of_plan)?;
         let seen = Observer::read_guest(self.pve, self.node, spec).await.ok()?;
-        let again = plan_guest(spec, &seen, None, Timestamp::now());
-        if matches!(step, Step::FetchFile(_) | Step::RebootGuest { .. }) {
-            return None;
+        match step {
+            Step::FetchFile(_)
+            | Step::RebootGuest { .. }
+            | Step::RollbackGuest(_)
+            | Step::RestoreGuest(_) => return None,
+            Step::DestroyGuest(_) => return Some(seen == Reading::Absent),
+            Step::CreateGuest(_)
+            | Step::CloneGuest(_)
+            | Step::SetConfig(_)
+            | Step::GrowDisk(_)
+            | Step::StartGuest
+            | Step::ShutdownGuest { .. } => {}
         }
+        let again = plan_guest(spec, &seen, None, (None, Timestamp::now()));
         let was_read = seen.present().is_some() && again.notes.iter().all(|note| note.code != "vmid_taken");
         Some(was_read && !is_still_wanted(step, &again.steps))
     }

@@ -8,18 +8,19 @@ use std::time::Duration;
 use felhom_shared::event::Event;
 use felhom_shared::id::OutboxId;
 use felhom_shared::key::ApiKey;
-use felhom_shared::limits::{BODY_BYTES_MAX, DESIRED_BYTES_MAX};
+use felhom_shared::limits::{BODY_BYTES_MAX, POLL_BYTES_MAX};
 use felhom_shared::report::HostReport;
+use felhom_shared::signed::OpId;
 use felhom_shared::text::chain;
 use felhom_shared::wire::{
-    ApiError, ControlEnvelope, EVENTS_PATH, EventsAck, EventsPost, POLL_PATH, PollAnswer, PollQuery,
-    REPORT_PATH,
+    ApiError, ControlEnvelope, EVENTS_PATH, EventsAck, EventsPost, OPS_PATH, OpReceipt, POLL_PATH,
+    PollAnswer, PollQuery, REPORT_PATH,
 };
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,6 +95,7 @@ impl Hub {
     pub async fn poll(&self, query: &PollQuery) -> Result<Option<PollAnswer>, HubError> {
         let mut pairs = vec![("wait", query.wait.to_string())];
         pairs.extend(query.have.map(|generation| ("have", generation.to_string())));
+        pairs.extend(query.keyset.map(|version| ("keyset", version.to_string())));
         pairs.extend(query.digest.clone().map(|digest| ("digest", digest)));
         let query_text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let request = self
@@ -105,8 +107,7 @@ impl Hub {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        // The document, and room for the envelope around it.
-        answer(response, DESIRED_BYTES_MAX + 64 * 1024).await.map(Some)
+        answer(response, POLL_BYTES_MAX).await.map(Some)
     }
 
     /// The hub's clock, to the second: for telling a person that the box's is wrong, never for authority.
@@ -121,6 +122,18 @@ impl Hub {
         jiff::fmt::rfc2822::parse(date)
             .map(|date| date.timestamp())
             .map_err(|_| HubError::Malformed("it carries no date".to_owned()))
+    }
+
+    /// Says what became of a signed operation. That the hub does not know it, or knows an end already, is an answer
+    /// like any other: there is nothing more to say.
+    pub async fn op_state(&self, op_id: &OpId, receipt: &OpReceipt) -> Result<(), HubError> {
+        let sent: Result<IgnoredAny, HubError> =
+            self.post(&format!("{OPS_PATH}/{op_id}/state"), receipt).await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(HubError::Refused { status: 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a report.
@@ -158,6 +171,9 @@ async fn answer<T: DeserializeOwned>(mut response: Response, bytes_max: usize) -
             return Err(HubError::Malformed(format!("it is longer than {bytes_max} bytes")));
         }
         body.extend_from_slice(&chunk);
+    }
+    if status == StatusCode::NO_CONTENT {
+        return serde_json::from_slice(b"null").map_err(|error| HubError::Malformed(error.to_string()));
     }
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(|error| HubError::Malformed(error.to_string()));

@@ -22,6 +22,7 @@ pub mod execute;
 pub mod hub;
 pub mod node;
 pub mod observe;
+pub mod ops;
 pub mod plan;
 pub mod pve;
 pub mod report;

@@ -311,15 +311,30 @@ impl Observer {
         spec: &GuestSpec,
     ) -> Result<Reading<SeenGuest>, PveError> {
         let (kind, vmid) = (spec.kind, spec.vmid);
-        let entries = pve.guests(node, kind).await?;
-        let Some(entry) = entries.iter().find(|entry| entry.vmid == vmid) else {
-            return Ok(match cannot_see(&pve.permissions().await?, vmid) {
-                None => Reading::Absent,
-                Some(failure) => Reading::Unreadable(failure),
-            });
+        let row = match Self::list_row(pve, node, kind, vmid).await? {
+            Reading::Present(row) => row,
+            Reading::Absent => return Ok(Reading::Absent),
+            Reading::Unreadable(failure) => return Ok(Reading::Unreadable(failure)),
         };
         let config = Reading::Present(pve.guest_pending(GuestAt { node, kind, vmid }).await?);
-        Ok(Reading::Present(SeenGuest { kind, entry: ListRow::from(entry), config }))
+        Ok(Reading::Present(SeenGuest { kind, entry: row, config }))
+    }
+
+    /// One guest's row in the list as it is now.
+    pub async fn list_row(
+        pve: &Pve,
+        node: &NodeName,
+        kind: GuestKind,
+        vmid: Vmid,
+    ) -> Result<Reading<ListRow>, PveError> {
+        let entries = pve.guests(node, kind).await?;
+        if let Some(entry) = entries.iter().find(|entry| entry.vmid == vmid) {
+            return Ok(Reading::Present(ListRow::from(entry)));
+        }
+        Ok(match cannot_see(&pve.permissions().await?, vmid) {
+            None => Reading::Absent,
+            Some(failure) => Reading::Unreadable(failure),
+        })
     }
 }
 

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec};
 use felhom_shared::id::{GuestId, Vmid};
-use felhom_shared::report::{Note, NoteKind, Observed, Outcome, UnmanagedGuest};
+use felhom_shared::report::{Class, Note, NoteKind, Observed, Outcome, UnmanagedGuest};
+use felhom_shared::signed::{OpId, Rejection, Request};
 use jiff::Timestamp;
 
 use crate::backoff::Backoff;
+use crate::class::class_of;
 use crate::observe::{ObservedHost, Reading, SeenGuest};
+use crate::ops::Grants;
 use crate::resources::guest::is_ours;
 use crate::resources::guest::plan::plan_guest;
 use crate::step::Step;
@@ -44,6 +47,10 @@ pub struct GuestPlan {
     pub steps: Vec<Step>,
     /// What is not done, and why.
     pub notes: Vec<Note>,
+    /// The operation that would release what is held.
+    pub pending: Option<Request>,
+    /// A grant that does not fit the guest any more: its operation is over.
+    pub void: Option<(OpId, Rejection)>,
 }
 
 /// What a plan depends on besides the document and the readings.
@@ -55,6 +62,8 @@ pub struct Limits<'a> {
     pub budget_left: u32,
     /// Guests whose last step failed.
     pub backoff: &'a Backoff,
+    /// What signed operations release.
+    pub grants: &'a Grants,
     /// The operator has paused the host.
     pub blocked: bool,
 }
@@ -67,12 +76,25 @@ pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>)
     let mut budget_left = limits.budget_left;
     let guests = specs.into_iter().map(|spec| {
         let window = spec.maintenance_window.as_ref().or(desired.maintenance_window.as_ref());
-        let mut guest = plan_guest(spec, &observed.guest(spec), window, limits.now);
+        let grant = limits.grants.of(spec.guest_id);
+        let mut guest = plan_guest(spec, &observed.guest(spec), grant, (window, limits.now));
+        hold_guarded(&mut guest);
         withhold(&mut guest, limits, &mut budget_left);
         guest
     });
     let guests = guests.collect();
     Plan { guests, unmanaged: unmanaged(desired, observed) }
+}
+
+/// Takes back the first guarded step that nothing has released, and all after it. The planner does not plan one;
+/// that it cannot is decided here.
+fn hold_guarded(guest: &mut GuestPlan) {
+    let unreleased = |step: &Step| class_of(step) == Class::Guarded && step.grant().is_none();
+    let Some(first) = guest.steps.iter().position(unreleased) else { return };
+    let text = format!("{} needs a signature: {}", guest.steps[first].word(), guest.steps[first]);
+    guest.steps.truncate(first);
+    guest.note(NoteKind::Held, "step_needs_signature", text);
+    guest.outcome = guest.outcome.max(Outcome::Held);
 }
 
 /// Takes back steps that may not run now, and says why.
@@ -127,6 +149,8 @@ impl GuestPlan {
             observed: Observed::Unreadable,
             steps: Vec::new(),
             notes: Vec::new(),
+            pending: None,
+            void: None,
         }
     }
 

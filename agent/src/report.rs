@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 
 use felhom_shared::event::Severity;
-use felhom_shared::id::GuestId;
-use felhom_shared::report::{GuestReport, HostState, NodeState, Outcome, StepOutcome, StepReport};
+use felhom_shared::id::{GuestId, HostId};
+use felhom_shared::report::{
+    GuestReport, HostState, NodeState, NoteKind, Outcome, PendingOp, StepOutcome, StepReport,
+};
+use felhom_shared::signed::{Draft, Target};
 
 use crate::execute::Executed;
 use crate::plan::{GuestPlan, Plan};
@@ -38,6 +41,29 @@ fn guest_report(guest: &GuestPlan, steps: Option<&Vec<StepReport>>) -> GuestRepo
         steps,
         notes: guest.notes.clone(),
     }
+}
+
+/// Held steps as the operations that would release them.
+#[must_use]
+pub fn pending_ops(host_id: HostId, plan: &Plan) -> Vec<PendingOp> {
+    plan.guests.iter().filter_map(|guest| pending_op(host_id, guest)).collect()
+}
+
+fn pending_op(host_id: HostId, guest: &GuestPlan) -> Option<PendingOp> {
+    let request = guest.pending.clone()?;
+    let held = guest.notes.iter().find(|note| note.kind == NoteKind::Held)?;
+    let op = request.word().to_owned();
+    let text = request.consequence();
+    let target = Target { host_id, guest_id: Some(guest.guest_id) };
+    let draft = serde_json::from_str::<DraftJson>(&Draft { request, target }.to_json()).ok()?;
+    Some(PendingOp { op, target: draft.target, params: draft.params, code: held.code.clone(), text })
+}
+
+/// A draft's parts as they travel in a report.
+#[derive(serde::Deserialize)]
+struct DraftJson {
+    target: serde_json::Value,
+    params: serde_json::Value,
 }
 
 /// What is worth telling between two states. Transitions only: a guest that stays held is told once.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use felhom_shared::desired::Checksum;
 use felhom_shared::id::{FileName, StorageId, Vmid};
+use felhom_shared::signed::OpId;
 use serde::{Deserialize, Serialize};
 
 /// One change to one guest (or to what it is made from).
@@ -24,6 +25,12 @@ pub enum Step {
     SetConfig(SetConfig),
     /// `PUT …/resize` to an absolute size.
     GrowDisk(GrowDisk),
+    /// `DELETE …/{vmid}`: the guest with its volumes and snapshots. Guarded.
+    DestroyGuest(DestroyGuest),
+    /// `POST …/snapshot/{name}/rollback`. Guarded.
+    RollbackGuest(RollbackGuest),
+    /// `POST …/lxc` or `…/qemu` over the existing guest, from a backup. Guarded.
+    RestoreGuest(RestoreGuest),
     /// `POST …/status/start`.
     StartGuest,
     /// `POST …/status/shutdown`: asks the guest, never pulls the plug.
@@ -60,6 +67,34 @@ pub struct CreateGuest {
     pub params: BTreeMap<String, String>,
     /// Storages on which volumes are allocated.
     pub allocates_on: Vec<StorageId>,
+    /// The operation that releases it, where what is created is guarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<OpId>,
+}
+
+/// See [`Step::DestroyGuest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestroyGuest {
+    /// The operation that releases it.
+    pub grant: OpId,
+}
+
+/// See [`Step::RollbackGuest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackGuest {
+    /// The operation that releases it.
+    pub grant: OpId,
+    /// To where.
+    pub snapshot: String,
+}
+
+/// See [`Step::RestoreGuest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreGuest {
+    /// The operation that releases it.
+    pub grant: OpId,
+    /// From what.
+    pub volid: String,
 }
 
 /// See [`Step::CloneGuest`].
@@ -107,6 +142,9 @@ impl Step {
             Self::CloneGuest(_) => "clone_guest",
             Self::SetConfig(_) => "set_config",
             Self::GrowDisk(_) => "grow_disk",
+            Self::DestroyGuest(_) => "destroy_guest",
+            Self::RollbackGuest(_) => "rollback_guest",
+            Self::RestoreGuest(_) => "restore_guest",
             Self::StartGuest => "start_guest",
             Self::ShutdownGuest { .. } => "shutdown_guest",
             Self::RebootGuest { .. } => "reboot_guest",
@@ -122,7 +160,30 @@ impl Step {
             Self::CloneGuest(clone) => &clone.allocates_on,
             Self::SetConfig(config) => &config.allocates_on,
             Self::GrowDisk(grow) => std::slice::from_ref(&grow.storage),
-            Self::StartGuest | Self::ShutdownGuest { .. } | Self::RebootGuest { .. } => &[],
+            Self::DestroyGuest(_)
+            | Self::RollbackGuest(_)
+            | Self::RestoreGuest(_)
+            | Self::StartGuest
+            | Self::ShutdownGuest { .. }
+            | Self::RebootGuest { .. } => &[],
+        }
+    }
+
+    /// The signed operation that releases it, where one does.
+    #[must_use]
+    pub fn grant(&self) -> Option<&OpId> {
+        match self {
+            Self::DestroyGuest(destroy) => Some(&destroy.grant),
+            Self::RollbackGuest(rollback) => Some(&rollback.grant),
+            Self::RestoreGuest(restore) => Some(&restore.grant),
+            Self::CreateGuest(create) => create.grant.as_ref(),
+            Self::FetchFile(_)
+            | Self::CloneGuest(_)
+            | Self::SetConfig(_)
+            | Self::GrowDisk(_)
+            | Self::StartGuest
+            | Self::ShutdownGuest { .. }
+            | Self::RebootGuest { .. } => None,
         }
     }
 }
@@ -139,6 +200,9 @@ impl fmt::Display for Step {
             }
             Self::SetConfig(config) => pairs(f, &config.set, &config.delete),
             Self::GrowDisk(grow) => write!(f, "{} to {} GiB", grow.slot, grow.size_gib),
+            Self::DestroyGuest(_) => f.write_str("with all its volumes and snapshots"),
+            Self::RollbackGuest(rollback) => write!(f, "to the snapshot {}", rollback.snapshot),
+            Self::RestoreGuest(restore) => write!(f, "over the guest, from {}", restore.volid),
             Self::StartGuest => f.write_str("start"),
             Self::ShutdownGuest { timeout_s } => write!(f, "shut down within {timeout_s} s"),
             Self::RebootGuest { timeout_s } => write!(f, "reboot, shutting down within {timeout_s} s"),

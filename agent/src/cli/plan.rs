@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::class::class_of;
 use crate::config::Config;
 use crate::observe::ObservedHost;
+use crate::ops::Grants;
 use crate::plan::{GuestPlan, Limits, Plan, plan as make_plan};
 
 const STEPS_WOULD_RUN: u8 = 10;
@@ -62,7 +63,9 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
     let mut observer = observer(config, &pve);
     let observed = block_on(async { Ok(observer.observe(desired).await) })?;
     let backoff = Backoff::default();
-    let plan = make_plan(desired, &observed, Limits { now, budget_left, backoff: &backoff, blocked: false });
+    let grants = Grants::NONE;
+    let limits = Limits { now, budget_left, backoff: &backoff, grants, blocked: false };
+    let plan = make_plan(desired, &observed, limits);
     Ok((observed, plan))
 }
 

@@ -12,6 +12,7 @@ use super::setup::{block_on, hub, observer, pve};
 use super::{Cli, CliError};
 use crate::cycle::Cycle;
 use crate::daemon::Daemon;
+use crate::ops::Ops;
 use crate::state::State;
 
 pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
@@ -23,8 +24,8 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     let (pve, hub) = (pve(&config)?, hub(&config)?);
     let state = State::open(&config.state_dir)?;
     let observer = observer(&config, &pve);
-    let cycle =
-        Cycle::new(config.host_id, pve.clone(), state.clone(), observer, config.change_budget_per_hour);
+    let ops = Ops::new(config.host_id, config.trust.genesis_sha256.clone(), state.clone());
+    let cycle = Cycle::new(pve.clone(), state.clone(), ops, observer, config.change_budget_per_hour);
     tracing::info!(host.id = %config.host_id, "felhom-agent {} starts", env!("CARGO_PKG_VERSION"));
     block_on(async move {
         let daemon = Daemon::new(config.host_id, hub, pve, state, cycle);

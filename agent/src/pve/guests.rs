@@ -116,6 +116,16 @@ pub struct GuestReading {
     pub pending_delete: BTreeSet<String>,
 }
 
+/// A snapshot of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SnapshotEntry {
+    /// Its name.
+    pub name: String,
+    /// When it was taken, seconds since 1970.
+    #[serde(default, rename = "snaptime", deserialize_with = "lenient::u64_or_zero")]
+    pub snaptime_s: u64,
+}
+
 /// What to change in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigChange {
@@ -237,6 +247,34 @@ impl Pve {
     /// Disks that only carry the VMID in their name are left alone: VMIDs are reused, and so are not owners.
     pub async fn destroy(&self, guest: GuestAt<'_>) -> Result<Upid, PveError> {
         self.delete(&guest.path(&[]), &[("purge", "1"), ("destroy-unreferenced-disks", "0")]).await
+    }
+
+    /// A guest's snapshots; the current state is not one of them.
+    pub async fn snapshots(&self, guest: GuestAt<'_>) -> Result<Vec<SnapshotEntry>, PveError> {
+        let mut entries: Vec<SnapshotEntry> = self.get(&guest.path(&["snapshot"]), &[]).await?;
+        entries.retain(|entry| entry.name != "current");
+        Ok(entries)
+    }
+
+    /// Returns a guest to a snapshot; what was written since is lost. A running guest is stopped by PVE.
+    pub async fn rollback(&self, guest: GuestAt<'_>, snapshot: &str) -> Result<Upid, PveError> {
+        self.post(&guest.path(&["snapshot", snapshot, "rollback"]), &Params::new()).await
+    }
+
+    /// Overwrites a stopped guest with a backup.
+    pub async fn restore_over(&self, guest: GuestAt<'_>, volid: &str) -> Result<Upid, PveError> {
+        let vmid = guest.vmid.to_string();
+        let mut restore = params(&[("vmid", &vmid), ("force", "1")]);
+        match guest.kind {
+            GuestKind::Lxc => {
+                restore.extend(params(&[("ostemplate", volid), ("restore", "1")]));
+                self.create_lxc(guest.node, &restore).await
+            }
+            GuestKind::Qemu => {
+                restore.extend(params(&[("archive", volid)]));
+                self.create_qemu(guest.node, &restore).await
+            }
+        }
     }
 
     async fn power(&self, guest: GuestAt<'_>, verb: &str, params: &Params) -> Result<Upid, PveError> {

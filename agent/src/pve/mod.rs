@@ -19,7 +19,9 @@ mod upid;
 
 pub use access::Permissions;
 pub use error::{PveError, RefusedCause};
-pub use guests::{ConfigChange, GuestAt, GuestConfig, GuestListEntry, GuestReading, GuestStatus};
+pub use guests::{
+    ConfigChange, GuestAt, GuestConfig, GuestListEntry, GuestReading, GuestStatus, SnapshotEntry,
+};
 pub use node::{CpuInfo, NodeEntry, NodeStatus, Usage, Version};
 pub use property::{
     InvalidProperty, PropertyKind, PropertyString, same_meaning, satisfies, size_bytes, size_text, tag_set,

@@ -5,11 +5,12 @@
 
 use felhom_shared::desired::GuestKind;
 use felhom_shared::id::{GuestId, Vmid};
-use felhom_shared::report::{Failure, StepOutcome};
+use felhom_shared::report::{Failure, ReceiptState, StepOutcome};
 use jiff::Timestamp;
 use rusqlite::params;
 use serde::de::DeserializeOwned;
 
+use super::op_ledger::Row;
 use super::{State, StateError};
 use crate::pve::Upid;
 use crate::step::Step;
@@ -70,6 +71,10 @@ pub struct PastStep {
 /// The places between which a crash leaves different traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Boundary {
+    /// A signed operation is accepted, its nonce not on disk.
+    BeforeReserve,
+    /// Its nonce is on disk.
+    AfterReserve,
     /// Nothing written yet.
     BeforeBegin,
     /// The intent is on disk, PVE has heard nothing.
@@ -82,6 +87,10 @@ pub enum Boundary {
     BeforeEnd,
     /// The outcome is on disk.
     AfterEnd,
+    /// The hub has not heard what became of an operation.
+    BeforeTold,
+    /// It has, and that is not on disk.
+    AfterTold,
 }
 
 impl State {
@@ -96,20 +105,26 @@ impl State {
     pub fn begin(&self, entry: &JournalEntry<'_>) -> Result<EntryId, StateError> {
         self.boundary(Boundary::BeforeBegin);
         let step = serde_json::to_string(entry.step).expect("a step is plain data with string keys");
-        let sql = self.sql();
-        sql.execute(
-            "INSERT INTO journal (guest_id, vmid, kind, step, cycle, began_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                entry.guest_id.to_string(),
-                entry.vmid.get(),
-                entry.kind.as_str(),
-                step,
-                entry.cycle.cast_signed(),
-                entry.now.as_millisecond()
-            ],
-        )?;
-        let id = EntryId(sql.last_insert_rowid());
-        drop(sql);
+        let mut id = EntryId(0);
+        // A guarded step and its operation begin in one write: never one without the other.
+        self.in_one(|sql, state| {
+            sql.execute(
+                "INSERT INTO journal (guest_id, vmid, kind, step, cycle, began_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    entry.guest_id.to_string(),
+                    entry.vmid.get(),
+                    entry.kind.as_str(),
+                    step,
+                    entry.cycle.cast_signed(),
+                    entry.now.as_millisecond()
+                ],
+            )?;
+            id = EntryId(sql.last_insert_rowid());
+            match entry.step.grant() {
+                Some(op_id) => state.append(sql, Row::Begun { op_id: op_id.clone(), at: entry.now }),
+                None => Ok(()),
+            }
+        })?;
         self.boundary(Boundary::AfterBegin);
         Ok(id)
     }
@@ -132,22 +147,32 @@ impl State {
         Ok(count > 0)
     }
 
-    /// Writes the outcome.
+    /// Writes the outcome of a step, and with it that of the operation that released it.
     pub fn end(
         &self,
-        id: EntryId,
+        (id, step): (EntryId, &Step),
         outcome: StepOutcome,
         failure: Option<&Failure>,
         now: Timestamp,
     ) -> Result<(), StateError> {
         self.boundary(Boundary::BeforeEnd);
-        let word = word(&outcome);
-        let failure = failure.map(|failure| serde_json::to_string(failure).expect("two strings"));
-        let changed = self.sql().execute(
-            "UPDATE journal SET outcome = ?2, failure = ?3, ended_at_ms = ?4 WHERE id = ?1",
-            params![id.0, word, failure, now.as_millisecond()],
-        )?;
-        one_row(changed)?;
+        self.in_one(|sql, state| {
+            let text = failure.map(|failure| serde_json::to_string(failure).expect("two strings"));
+            let changed = sql.execute(
+                "UPDATE journal SET outcome = ?2, failure = ?3, ended_at_ms = ?4 WHERE id = ?1",
+                params![id.0, word(&outcome), text, now.as_millisecond()],
+            )?;
+            one_row(changed)?;
+            let Some(op_id) = step.grant() else { return Ok(()) };
+            let row = Row::Ended {
+                op_id: op_id.clone(),
+                state: receipt_state(outcome),
+                code: failure.map(|failure| failure.code.clone()),
+                text: failure.map(|failure| failure.text.clone()),
+                at: now,
+            };
+            state.append(sql, row)
+        })?;
         self.boundary(Boundary::AfterEnd);
         Ok(())
     }
@@ -246,6 +271,17 @@ fn one_row(changed: usize) -> Result<(), StateError> {
         return Ok(());
     }
     Err(StateError::Damaged { what: "journal entry", text: format!("{changed} rows have its number") })
+}
+
+/// How an operation ended whose step ended so. What was begun and is not known to be done is for a person to see.
+fn receipt_state(outcome: StepOutcome) -> ReceiptState {
+    match outcome {
+        StepOutcome::Applied | StepOutcome::AlreadyTrue => ReceiptState::Applied,
+        StepOutcome::Failed => ReceiptState::Failed,
+        StepOutcome::Interrupted | StepOutcome::NotAttempted | StepOutcome::Running => {
+            ReceiptState::Interrupted
+        }
+    }
 }
 
 fn word(outcome: &StepOutcome) -> String {

@@ -6,7 +6,7 @@ use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, GuestId};
 use felhom_shared::report::{DocumentRefusal, GuestReport, HostState, Outcome};
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ const REACHED: &str = "reached";
 const REFUSED: &str = "refused";
 const LAST_REPORT: &str = "last_report";
 const OUTCOMES: &str = "outcomes";
+const CLOCK_FLOOR: &str = "clock_floor_ms";
 
 type Outcomes = BTreeMap<GuestId, (Outcome, Timestamp)>;
 
@@ -113,6 +114,29 @@ impl State {
         Ok(self.get::<Outcomes>(OUTCOMES)?.and_then(|outcomes| outcomes.get(&guest_id).copied()))
     }
 
+    /// The latest time known to have passed, milliseconds since 1970.
+    pub fn clock_floor(&self) -> Result<Option<u64>, StateError> {
+        self.get(CLOCK_FLOOR)
+    }
+
+    /// Notes that a time has passed.
+    pub fn put_clock_floor(&self, floor_ms: u64) -> Result<(), StateError> {
+        Self::put_clock_floor_in(&self.sql(), floor_ms)
+    }
+
+    /// The same within a transaction.
+    pub(crate) fn put_clock_floor_in(sql: &Connection, floor_ms: u64) -> Result<(), StateError> {
+        put(sql, CLOCK_FLOOR, &floor_ms)
+    }
+
+    /// Lets the next document have `generation` or a higher number. The one in force stays in force.
+    pub(crate) fn reset_generation(sql: &Connection, generation: Generation) -> Result<(), StateError> {
+        let before = generation.0.saturating_sub(1).cast_signed();
+        sql.execute("UPDATE document SET generation = ?1", [before])?;
+        sql.execute("DELETE FROM ledger WHERE name IN (?1, ?2)", [LAST_SEEN, REFUSED])?;
+        Ok(())
+    }
+
     pub(super) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
         let sql = self.sql();
         let text =
@@ -124,12 +148,16 @@ impl State {
     }
 
     pub(super) fn put<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StateError> {
-        let text =
-            serde_json::to_string(value).expect("the ledger's values have string keys and no failing parts");
-        self.sql().execute(
-            "INSERT INTO ledger (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
-            params![name, text],
-        )?;
-        Ok(())
+        put(&self.sql(), name, value)
     }
+}
+
+fn put<T: Serialize>(sql: &Connection, name: &'static str, value: &T) -> Result<(), StateError> {
+    let text =
+        serde_json::to_string(value).expect("the ledger's values have string keys and no failing parts");
+    sql.execute(
+        "INSERT INTO ledger (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        params![name, text],
+    )?;
+    Ok(())
 }

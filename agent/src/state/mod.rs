@@ -3,9 +3,12 @@
 //! WAL with `synchronous=FULL`: when a call here returns, the row survives a power cut. Secrets are never
 //! stored. A file that cannot be opened stops the agent with a reason; it is never silently begun anew.
 
+mod book;
 mod journal;
 mod ledger;
+mod op_ledger;
 mod outbox;
+mod trust;
 
 use std::cell::{Ref, RefCell};
 use std::path::{Path, PathBuf};
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use book::{Book, Standing};
 pub use journal::{Boundary, EntryId, JournalEntry, OpenEntry, PastStep};
 pub use ledger::LastSeen;
 pub use outbox::Telling;
@@ -50,6 +54,7 @@ pub enum StateError {
 #[derive(Clone)]
 pub struct State {
     connection: Rc<RefCell<Connection>>,
+    book: Rc<RefCell<Book>>,
     probe: Option<Rc<dyn Fn(Boundary)>>,
 }
 
@@ -79,6 +84,34 @@ CREATE TABLE IF NOT EXISTS journal (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS journal_open ON journal (id) WHERE outcome IS NULL;
 CREATE INDEX IF NOT EXISTS journal_began ON journal (began_at_ms);
+CREATE TABLE IF NOT EXISTS op_ledger (
+    seq INTEGER PRIMARY KEY,
+    op_id TEXT,
+    nonce TEXT UNIQUE,
+    row TEXT NOT NULL,
+    chain BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS op_base (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    seq INTEGER NOT NULL,
+    chain BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS op_blobs (
+    op_id TEXT PRIMARY KEY,
+    blob TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS op_held (
+    op_id TEXT PRIMARY KEY,
+    blob TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS op_told (
+    op_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS keysets (
+    version INTEGER PRIMARY KEY,
+    blob TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     event TEXT NOT NULL
@@ -100,7 +133,14 @@ impl State {
             Ok(connection)
         };
         let connection = open().map_err(|source| StateError::Open { path: path.clone(), source })?;
-        Ok(Self { connection: Rc::new(RefCell::new(connection)), probe: None })
+        Self::over(connection)
+    }
+
+    fn over(connection: Connection) -> Result<Self, StateError> {
+        let connection = Rc::new(RefCell::new(connection));
+        let state = Self { connection, book: Rc::default(), probe: None };
+        state.reload_book()?;
+        Ok(state)
     }
 
     /// Opens an existing state for reading, beside a running agent.
@@ -110,7 +150,7 @@ impl State {
         let connection = Connection::open_with_flags(&path, flags)
             .map_err(|source| StateError::Open { path: path.clone(), source })?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        Ok(Self { connection: Rc::new(RefCell::new(connection)), probe: None })
+        Self::over(connection)
     }
 
     /// Calls `probe` at every journal boundary: how tests stop the agent exactly there.

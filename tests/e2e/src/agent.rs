@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use felhom_agent::accept::Accepted;
 use felhom_agent::cycle::{Cycle, CycleEnd};
+use felhom_agent::ops::Ops;
 use felhom_agent::state::{Boundary, State};
 use felhom_shared::desired::{DesiredState, digest};
 use felhom_shared::id::Generation;
 use felhom_shared::report::{GuestReport, Outcome};
+use felhom_shared::signed::OpId;
+use felhom_shared::wire::{OpReceipt, QueueState, QueuedOp};
+use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::document::host_id;
@@ -50,7 +54,14 @@ impl Agent {
         };
         let pve = house.pve();
         let observer = House::observer(&pve);
-        let cycle = Cycle::new(host_id(), pve, state.clone(), observer, house.budget_per_hour);
+        let ops = house.ops(host_id(), &state);
+        let now = Timestamp::now();
+        if let (Some((_, keyset)), None) = (&house.genesis, ops.keyset_version()) {
+            ops.take_keysets(std::slice::from_ref(keyset), now).expect("the state writes");
+        }
+        // No hub, so there is nothing that it could have seen.
+        ops.take_seen(None, now).expect("the state writes");
+        let cycle = Cycle::new(pve, state.clone(), ops, observer, house.budget_per_hour);
         Self { runtime, cycle, state }
     }
 
@@ -63,6 +74,22 @@ impl Agent {
         let accepted = Accepted { generation, digest: digest(&bytes), desired: desired.clone() };
         self.state.put_accepted(&accepted, &bytes).expect("the state writes");
         self.cycle.document_changed();
+    }
+
+    /// Hands an envelope in, as the hub would carry it; what the hub's queue would be told of it.
+    pub fn hand_in(&mut self, envelope: &str) -> OpReceipt {
+        let queued = QueuedOp { op_id: OpId::of(envelope.as_bytes()), blob: envelope.to_owned() };
+        let accepted = self.state.accepted().expect("the state reads");
+        let desired = accepted.as_ref().map(|accepted| &accepted.desired);
+        let told = self.cycle.ops().take_ops(&[queued], desired, Timestamp::now());
+        let mut told = told.expect("the state writes");
+        told.pop().map_or(OpReceipt { state: QueueState::Queued, code: None, text: None }, |(_, told)| told)
+    }
+
+    /// Signed operations.
+    #[must_use]
+    pub fn ops(&self) -> &Ops {
+        self.cycle.ops()
     }
 
     /// Runs one cycle.

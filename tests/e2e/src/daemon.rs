@@ -7,6 +7,7 @@ use std::time::Duration;
 use felhom_agent::cycle::Cycle;
 use felhom_agent::daemon::Daemon;
 use felhom_agent::hub::Hub;
+use felhom_agent::ops::Ops;
 use felhom_agent::state::State;
 use felhom_agent::tls::{PinSource, client_config, parse_pin};
 use felhom_shared::id::HostId;
@@ -41,6 +42,7 @@ impl House {
         let key = ApiKey::parse(key).expect("a hub's key");
         let hub = Hub::new(url, &key, tls).expect("a client can be made");
         let (pve, folder, budget) = (self.pve(), self.state_dir(), self.budget_per_hour);
+        let genesis = self.genesis.as_ref().map(|(digest, _)| digest.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -49,7 +51,8 @@ impl House {
                 .build()
                 .expect("a runtime on this thread");
             let state = State::open(&folder).expect("the state opens");
-            let cycle = Cycle::new(host_id, pve.clone(), state.clone(), Self::observer(&pve), budget);
+            let ops = Ops::new(host_id, genesis, state.clone());
+            let cycle = Cycle::new(pve.clone(), state.clone(), ops, Self::observer(&pve), budget);
             let daemon = Daemon::new(host_id, hub, pve, state, cycle);
             ready.send(()).expect("the test waits for this");
             let stop = async move {

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use fake_pve::{Control, FakePve, LoggedRequest, Options};
 use felhom_agent::observe::Observer;
+use felhom_agent::ops::Ops;
 use felhom_agent::pve::{ApiToken, Pve};
+use felhom_agent::state::State;
 use felhom_agent::tls::{PinSource, client_config};
 use felhom_shared::desired::DesiredState;
+use felhom_shared::id::HostId;
 use tempfile::TempDir;
 
 use crate::agent::Agent;
+use crate::keyring::Keyring;
 use crate::rules;
 
 /// Below PVE's own 30 s, which fake-pve does not take.
@@ -25,6 +29,7 @@ pub struct House {
     folder: TempDir,
     token: String,
     pub(crate) budget_per_hour: u32,
+    pub(crate) genesis: Option<(String, String)>,
 }
 
 impl Default for House {
@@ -46,7 +51,7 @@ impl House {
         let node = FakePve::start(options).expect("fake-pve starts on a free port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = node.token().to_owned();
-        Self { node, folder, token, budget_per_hour: BUDGET }
+        Self { node, folder, token, budget_per_hour: BUDGET, genesis: None }
     }
 
     /// The same house, with an agent that knows PVE by this token.
@@ -61,6 +66,17 @@ impl House {
     pub fn with_budget(mut self, budget_per_hour: u32) -> Self {
         self.budget_per_hour = budget_per_hour;
         self
+    }
+
+    /// The same house, whose agent was told on paper to trust this keyring's first keyset.
+    #[must_use]
+    pub fn trusting(mut self, keyring: &Keyring) -> Self {
+        self.genesis = Some((keyring.keyset().digest(), keyring.keyset_blob()));
+        self
+    }
+
+    pub(crate) fn ops(&self, host_id: HostId, state: &State) -> Ops {
+        Ops::new(host_id, self.genesis.as_ref().map(|(digest, _)| digest.clone()), state.clone())
     }
 
     /// The hand on the node.

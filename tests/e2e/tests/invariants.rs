@@ -38,6 +38,9 @@ fn intent_before_effect() {
                 assert_eq!((*changes, *open), (begun, 1));
             }
             Boundary::BeforeBegin | Boundary::AfterEnd => assert_eq!(*open, 0, "{boundary:?}"),
+            Boundary::BeforeReserve | Boundary::AfterReserve | Boundary::BeforeTold | Boundary::AfterTold => {
+                panic!("no operation was signed: {boundary:?}");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::faults::{ActiveFault, Fault};
 use crate::requests::{Counters, LoggedRequest};
 use crate::size::GIB;
 use crate::state::config;
-use crate::state::guest::{Config, Guest, Kind};
+use crate::state::guest::{Config, Guest, GuestSnapshot, Kind};
 use crate::state::storage::Storage;
 use crate::state::{Download, Snapshot, World, now};
 use crate::{ControlError, StartError};
@@ -190,6 +190,18 @@ impl Control {
                 Some(value) => guest.config.insert(key.to_owned(), value.to_owned()),
                 None => guest.config.remove(key),
             };
+        })
+    }
+
+    /// The customer takes a snapshot, without a task.
+    ///
+    /// # Errors
+    /// Where there is no such guest.
+    pub fn take_snapshot(&self, vmid: u32, name: &str) -> Result<(), ControlError> {
+        self.with_guest(vmid, |guest| {
+            let config = guest.config.clone();
+            guest.snapshots.insert(name.to_owned(), GuestSnapshot { config, snaptime: now() });
+            guest.config.insert("parent".to_owned(), name.to_owned());
         })
     }
 

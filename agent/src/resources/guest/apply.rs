@@ -1,14 +1,15 @@
-//! One step, one request. Makes no choice and never tries again: what to do about an error is decided by
+//! One cleared step, one request. Makes no choice and never tries again: what to do about an error is decided by
 //! reading the guest and planning anew.
 
 use felhom_shared::desired::GuestKind;
 
+use crate::ops::Cleared;
 use crate::pve::{ConfigChange, GuestAt, Params, Pve, PveError, RefusedCause, TemplateDownload, Upid};
 use crate::step::Step;
 
 /// Sends the step's request. PVE answers with a task, or with nothing where it has done the thing at once.
-pub async fn apply(pve: &Pve, guest: GuestAt<'_>, step: &Step) -> Result<Option<Upid>, PveError> {
-    match step {
+pub async fn apply(pve: &Pve, guest: GuestAt<'_>, cleared: Cleared<'_>) -> Result<Option<Upid>, PveError> {
+    match cleared.step() {
         Step::FetchFile(fetch) => {
             let download = TemplateDownload {
                 url: &fetch.url,
@@ -39,6 +40,9 @@ pub async fn apply(pve: &Pve, guest: GuestAt<'_>, step: &Step) -> Result<Option<
             pve.set_config(guest, &change).await
         }
         Step::GrowDisk(grow) => pve.resize(guest, &grow.slot, &format!("{}G", grow.size_gib)).await,
+        Step::DestroyGuest(_) => pve.destroy(guest).await.map(Some),
+        Step::RollbackGuest(rollback) => pve.rollback(guest, &rollback.snapshot).await.map(Some),
+        Step::RestoreGuest(restore) => pve.restore_over(guest, &restore.volid).await.map(Some),
         Step::StartGuest => pve.start(guest).await.map(Some),
         Step::ShutdownGuest { timeout_s } => pve.shutdown(guest, *timeout_s, false).await.map(Some),
         Step::RebootGuest { timeout_s } => pve.reboot(guest, *timeout_s).await.map(Some),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{Disk, GuestKind, GuestSpec, Mount, MountSource, Network, Source, Startup};
 use felhom_shared::id::StorageId;
+use felhom_shared::signed::OpId;
 
 use super::key::{clone_mark, name_key, tags};
 use crate::step::{CloneGuest, CreateGuest, FetchFile, Step};
 
 /// The steps that bring a missing guest into being, without starting it.
-pub(super) fn create_steps(spec: &GuestSpec) -> Vec<Step> {
+pub(super) fn create_steps(spec: &GuestSpec, grant: Option<&OpId>) -> Vec<Step> {
     let mut steps: Vec<Step> = fetch(&spec.source).into_iter().collect();
     steps.push(match &spec.source {
         Source::Clone(clone) => {
@@ -24,9 +25,11 @@ pub(super) fn create_steps(spec: &GuestSpec) -> Vec<Step> {
             let allocates_on = clone.storage.iter().cloned().collect();
             Step::CloneGuest(CloneGuest { source: clone.vmid, params, allocates_on })
         }
-        Source::Template(_) | Source::Image(_) => {
-            Step::CreateGuest(CreateGuest { params: create_params(spec), allocates_on: storages(spec) })
-        }
+        Source::Template(_) | Source::Image(_) => Step::CreateGuest(CreateGuest {
+            params: create_params(spec),
+            allocates_on: storages(spec),
+            grant: grant.cloned(),
+        }),
     });
     steps
 }
@@ -88,7 +91,7 @@ fn lxc_params(spec: &GuestSpec, params: &mut BTreeMap<String, String>) {
     if let Source::Template(template) = &spec.source {
         params.insert("ostemplate".to_owned(), format!("{}:vztmpl/{}", template.storage, template.file));
     }
-    params.insert("unprivileged".to_owned(), "1".to_owned());
+    params.insert("unprivileged".to_owned(), flag(spec.unprivileged));
     for (slot, disk) in &spec.disks {
         params.insert(slot.clone(), new_volume(disk));
     }

@@ -1,18 +1,23 @@
 //! What to do about one guest. Pure: spec, reading and the time go in, steps and reasons come out.
 //!
 //! Refuses to conclude anything from what could not be read, to touch what is not ours, and to ask for
-//! anything irreversible: such a wish becomes a held note.
+//! anything irreversible without a grant: such a wish becomes a held note, and the draft of the operation that
+//! would release it.
 
 use felhom_shared::desired::{GuestKind, GuestSpec, MountSource, Power, Presence, Source, Window};
+use felhom_shared::id::Label;
 use felhom_shared::report::{Note, NoteKind, Observed, Outcome};
+use felhom_shared::signed::{ConfigDigest, Expect, Expected, Request};
 use jiff::Timestamp;
 
 use super::diff::{Difference, difference};
 use super::key::is_ours;
 use super::params::create_steps;
 use crate::observe::{Reading, SeenGuest};
+use crate::ops::Grant;
+use crate::ops::expect::{Match, compare};
 use crate::plan::GuestPlan;
-use crate::step::Step;
+use crate::step::{DestroyGuest, RestoreGuest, RollbackGuest, Step};
 
 /// How long a guest gets to go down before PVE's task fails. Nothing is killed.
 const SHUTDOWN_TIMEOUT_S: u32 = 180;
@@ -22,8 +27,8 @@ const SHUTDOWN_TIMEOUT_S: u32 = 180;
 pub fn plan_guest(
     spec: &GuestSpec,
     seen: &Reading<SeenGuest>,
-    window: Option<&Window>,
-    now: Timestamp,
+    grant: Option<&Grant>,
+    (window, now): (Option<&Window>, Timestamp),
 ) -> GuestPlan {
     let mut plan = GuestPlan::new(spec);
     match seen {
@@ -34,11 +39,11 @@ pub fn plan_guest(
         }
         Reading::Absent => {
             plan.observed = Observed::Absent;
-            plan_absent(spec, &mut plan);
+            plan_absent(spec, grant, &mut plan);
         }
         Reading::Present(guest) => {
             plan.observed = guest.observed();
-            let compared = plan_present(spec, guest, &mut plan);
+            let compared = plan_present(spec, guest, grant, &mut plan);
             if compared && plan.steps.is_empty() {
                 plan_pending(guest, window.is_some_and(|window| window.is_open(now)), &mut plan);
             }
@@ -48,16 +53,23 @@ pub fn plan_guest(
     plan
 }
 
-fn plan_absent(spec: &GuestSpec, plan: &mut GuestPlan) {
+fn plan_absent(spec: &GuestSpec, grant: Option<&Grant>, plan: &mut GuestPlan) {
     if spec.presence == Presence::Absent {
         return;
     }
+    let mut released = None;
     if !spec.unprivileged {
-        let text = "a privileged container can become root on the host: creating it waits for a signature";
-        plan.note(NoteKind::Held, "privileged_needs_signature", text.to_owned());
-        return;
+        let expect = Expect { vmid: spec.vmid, name: spec.name.clone(), config_digest: None };
+        released = grant.filter(|grant| matches!(grant.request(), Request::CreatePrivileged(_)));
+        if released.is_none() {
+            let text =
+                "a privileged container can become root on the host: creating it waits for a signature";
+            plan.note(NoteKind::Held, "privileged_needs_signature", text.to_owned());
+            plan.pending = Some(Request::CreatePrivileged(Expected { expect }));
+            return;
+        }
     }
-    plan.steps = create_steps(spec);
+    plan.steps = create_steps(spec, released.map(Grant::op_id));
     // A clone or an imported disk shows its size only once it exists; the next pass goes on from what it reads.
     let complete = matches!(spec.source, Source::Template(_));
     if complete && spec.power == Power::Running {
@@ -67,7 +79,7 @@ fn plan_absent(spec: &GuestSpec, plan: &mut GuestPlan) {
 }
 
 /// Returns whether the guest is ours, free and was compared key by key.
-fn plan_present(spec: &GuestSpec, guest: &SeenGuest, plan: &mut GuestPlan) -> bool {
+fn plan_present(spec: &GuestSpec, guest: &SeenGuest, grant: Option<&Grant>, plan: &mut GuestPlan) -> bool {
     let config = match &guest.config {
         Reading::Present(config) => Some(config),
         Reading::Absent | Reading::Unreadable(_) => None,
@@ -85,9 +97,12 @@ fn plan_present(spec: &GuestSpec, guest: &SeenGuest, plan: &mut GuestPlan) -> bo
         }
         return false;
     }
+    if let Some(grant) = grant {
+        plan_granted(spec, guest, grant, plan);
+        return false;
+    }
     if spec.presence == Presence::Absent {
-        let text = format!("destroying {} (vmid {}) waits for a signature", spec.name, spec.vmid);
-        plan.note(NoteKind::Held, "destroy_needs_signature", text);
+        hold_destroy(spec, guest, plan);
         return false;
     }
     if guest.kind != spec.kind {
@@ -121,6 +136,61 @@ fn plan_present(spec: &GuestSpec, guest: &SeenGuest, plan: &mut GuestPlan) -> bo
             plan.note(NoteKind::Refused, &failure.code, failure.text.clone());
             false
         }
+    }
+}
+
+/// What a signature releases. Only that: everything else waits for the next pass.
+fn plan_granted(spec: &GuestSpec, guest: &SeenGuest, grant: &Grant, plan: &mut GuestPlan) {
+    let Some(expect) = grant.request().expect() else { return };
+    match compare(spec.guest_id, expect, &Reading::Present(guest.clone())) {
+        Match::Same => {}
+        Match::Other(rejection) => {
+            plan.note(NoteKind::Refused, rejection.code(), rejection.to_string());
+            plan.void = Some((grant.op_id().clone(), rejection));
+            return;
+        }
+        Match::Unreadable(failure) => {
+            plan.outcome = Outcome::Unreadable;
+            plan.note(NoteKind::Refused, &failure.code, failure.text);
+            return;
+        }
+    }
+    if let Some(lock) = &guest.entry.lock {
+        plan.note(NoteKind::Waiting, "guest_locked", lock_text(spec, lock));
+        return;
+    }
+    let op_id = grant.op_id().clone();
+    let (step, stopped_first) = match grant.request() {
+        Request::DestroyGuest(_) => (Step::DestroyGuest(DestroyGuest { grant: op_id }), true),
+        Request::RestoreGuest(of) => {
+            let volid = of.volid.as_str().to_owned();
+            (Step::RestoreGuest(RestoreGuest { grant: op_id, volid }), true)
+        }
+        Request::RollbackGuest(of) => {
+            let snapshot = of.snapshot.as_str().to_owned();
+            (Step::RollbackGuest(RollbackGuest { grant: op_id, snapshot }), false)
+        }
+        Request::CreatePrivileged(_)
+        | Request::ClockReset(_)
+        | Request::VoidBefore(_)
+        | Request::LedgerRebase(_)
+        | Request::ResetGeneration(_) => return,
+    };
+    if stopped_first && guest.is_running() != Some(false) {
+        plan.steps.push(Step::ShutdownGuest { timeout_s: SHUTDOWN_TIMEOUT_S });
+    }
+    plan.steps.push(step);
+}
+
+/// Destruction is asked for and not signed: what would be signed is drafted, as far as it can be read.
+fn hold_destroy(spec: &GuestSpec, guest: &SeenGuest, plan: &mut GuestPlan) {
+    let text = format!("destroying {} (vmid {}) waits for a signature", spec.name, spec.vmid);
+    plan.note(NoteKind::Held, "destroy_needs_signature", text);
+    let name = Label::new(guest.entry.name.clone()).ok();
+    let digest = guest.config.present().and_then(|config| ConfigDigest::try_from(config.digest.clone()).ok());
+    if let (Some(name), Some(digest)) = (name, digest) {
+        let expect = Expect { vmid: spec.vmid, name, config_digest: Some(digest) };
+        plan.pending = Some(Request::DestroyGuest(Expected { expect }));
     }
 }
 

@@ -167,7 +167,7 @@ fn new_volume<'a>(key: &str, value: &'a str) -> Option<(&'a str, &'a str)> {
 }
 
 fn converge(spec: &GuestSpec, seen: &mut Reading<SeenGuest>) {
-    for step in plan_guest(spec, seen, None, Timestamp::UNIX_EPOCH).steps {
+    for step in plan_guest(spec, seen, None, (None, Timestamp::UNIX_EPOCH)).steps {
         apply(seen, spec, &step);
     }
 }
@@ -201,7 +201,7 @@ proptest! {
     fn apply_then_plan_gives_no_steps(spec in any_spec()) {
         let mut seen = Reading::Absent;
         converge(&spec, &mut seen);
-        let again = plan_guest(&spec, &seen, None, Timestamp::UNIX_EPOCH);
+        let again = plan_guest(&spec, &seen, None, (None, Timestamp::UNIX_EPOCH));
         assert_eq!((again.outcome, again.steps, again.notes), (Outcome::Converged, vec![], vec![]));
     }
 
@@ -212,7 +212,7 @@ proptest! {
         let mut seen = Reading::Absent;
         converge(&from, &mut seen);
         converge(&to, &mut seen);
-        let again = plan_guest(&to, &seen, None, Timestamp::UNIX_EPOCH);
+        let again = plan_guest(&to, &seen, None, (None, Timestamp::UNIX_EPOCH));
         assert_eq!(again.steps, vec![]);
         assert!(again.notes.iter().all(|note| note.code == "disk_cannot_shrink"), "{:?}", again.notes);
     }
@@ -232,7 +232,7 @@ proptest! {
     #[test]
     fn unreadable_gives_refusals_only(spec in any_spec()) {
         let failure = Failure { code: "pve_unreachable".to_owned(), text: "no answer".to_owned() };
-        let plan = plan_guest(&spec, &Reading::Unreadable(failure), None, Timestamp::UNIX_EPOCH);
+        let plan = plan_guest(&spec, &Reading::Unreadable(failure), None, (None, Timestamp::UNIX_EPOCH));
         assert_eq!(plan.steps, vec![]);
         assert_eq!(plan.outcome, Outcome::Unreadable);
         assert!(!plan.notes.is_empty() && plan.notes.iter().all(|note| note.kind == NoteKind::Refused));
@@ -266,7 +266,7 @@ fn absence_never_deletes() {
     let mut gone = spec(1);
     let seen = converged(&gone);
     gone.presence = Presence::Absent;
-    let plan = plan_guest(&gone, &seen, None, Timestamp::UNIX_EPOCH);
+    let plan = plan_guest(&gone, &seen, None, (None, Timestamp::UNIX_EPOCH));
     assert_eq!((plan.outcome, plan.steps), (Outcome::Held, vec![]));
     assert_eq!(plan.notes[0].code, "destroy_needs_signature");
     let (mut desired, observed) = host([(spec(1), seen)]);
@@ -294,7 +294,7 @@ fn only_the_changed_key_is_sent_and_the_mac_is_echoed() {
     );
     let seen = converged(&wanted);
     wanted.networks.get_mut("net0").unwrap().vlan = Some(7);
-    let plan = plan_guest(&wanted, &seen, None, Timestamp::UNIX_EPOCH);
+    let plan = plan_guest(&wanted, &seen, None, (None, Timestamp::UNIX_EPOCH));
     let [Step::SetConfig(change)] = &plan.steps[..] else { panic!("one change, not {:?}", plan.steps) };
     assert_eq!(change.set.keys().collect::<Vec<_>>(), ["net0"]);
     assert!(change.set["net0"].contains("hwaddr=BC:24:11:00:00:01") && change.set["net0"].contains("tag=7"));
@@ -308,7 +308,7 @@ fn pending_values_wait_for_the_window() {
     config.pending.insert("cores".to_owned(), "1".to_owned());
     config.current.insert("cores".to_owned(), "9".to_owned());
     let now: Timestamp = "2026-11-24T02:30:00Z".parse().unwrap();
-    let shut = plan_guest(&wanted, &seen, None, now);
+    let shut = plan_guest(&wanted, &seen, None, (None, now));
     assert_eq!((shut.outcome, shut.steps.len()), (Outcome::Waiting, 0));
     assert_eq!(shut.notes[0].code, "restart_pending");
     let window = Window {
@@ -317,7 +317,7 @@ fn pending_values_wait_for_the_window() {
         minutes: 60,
         timezone: "Europe/Budapest".to_owned(),
     };
-    let open = plan_guest(&wanted, &seen, Some(&window), now);
+    let open = plan_guest(&wanted, &seen, None, (Some(&window), now));
     assert!(matches!(open.steps[..], [Step::RebootGuest { .. }]));
 }
 
@@ -331,12 +331,12 @@ fn guarded_wishes_are_held_and_the_rest_goes_on() {
         read_only: false,
     };
     wanted.mounts.insert("mp0".to_owned(), bind);
-    let plan = plan_guest(&wanted, &Reading::Absent, None, Timestamp::UNIX_EPOCH);
+    let plan = plan_guest(&wanted, &Reading::Absent, None, (None, Timestamp::UNIX_EPOCH));
     let [Step::CreateGuest(create), Step::StartGuest] = &plan.steps[..] else { panic!("{:?}", plan.steps) };
     assert!(!create.params.contains_key("mp0"));
     assert_eq!(plan.notes[0].code, "bind_mount_needs_signature");
     wanted.unprivileged = false;
-    let plan = plan_guest(&wanted, &Reading::Absent, None, Timestamp::UNIX_EPOCH);
+    let plan = plan_guest(&wanted, &Reading::Absent, None, (None, Timestamp::UNIX_EPOCH));
     assert_eq!((plan.outcome, plan.steps.len()), (Outcome::Held, 0));
 }
 

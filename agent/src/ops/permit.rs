@@ -1,0 +1,112 @@
+//! The last look before a guarded step: is the operation still good, and is the guest still the one?
+//!
+//! Everything is read anew: the envelope from disk, the keyset as it is now, the clock, and the guest from PVE.
+//! Between this look and the effect there is only the write that says the step has begun.
+
+use felhom_shared::desired::{DesiredState, GuestSpec};
+use felhom_shared::id::NodeName;
+use felhom_shared::report::Failure;
+use felhom_shared::signed::{Rejection, Request};
+use jiff::Timestamp;
+
+use super::expect::{Match, compare};
+use super::grants::Cleared;
+use super::{Ops, clock};
+use crate::observe::{Observer, failure};
+use crate::pve::{GuestAt, Pve};
+use crate::state::StateError;
+use crate::step::Step;
+
+/// What the look came to.
+#[derive(Debug)]
+pub enum Permit<'a> {
+    /// It may run now.
+    Run(Cleared<'a>),
+    /// It may not; the operation stands and may be looked at again.
+    NotNow(Failure),
+    /// It may not, and the operation is over.
+    Never(Rejection),
+}
+
+/// Where the guest is and what the document says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The API.
+    pub pve: &'a Pve,
+    /// The node.
+    pub node: &'a NodeName,
+    /// The document in force.
+    pub desired: &'a DesiredState,
+}
+
+impl Ops {
+    /// Looks at a guarded step for the last time.
+    pub async fn permit<'a>(
+        &self,
+        scene: Scene<'_>,
+        spec: &GuestSpec,
+        step: &'a Step,
+    ) -> Result<Permit<'a>, StateError> {
+        let never = |rejection| Ok(Permit::Never(rejection));
+        let Some(op_id) = step.grant() else { return never(Rejection::NotAskedFor) };
+        if !self.state.book().standing(op_id).is_some_and(|standing| standing.is_waiting()) {
+            return never(Rejection::Replayed);
+        }
+        let blob = self.state.blob(op_id)?;
+        let clock = clock::reading(&self.state, Timestamp::now())?;
+        let verified = match self.judge(&blob, Some(scene.desired), clock) {
+            Ok(verified) => verified,
+            Err(rejection) if rejection.is_held() => {
+                return Ok(Permit::NotNow(Failure {
+                    code: rejection.code().to_owned(),
+                    text: rejection.to_string(),
+                }));
+            }
+            Err(rejection) => return never(rejection),
+        };
+        let request = &verified.op().request;
+        if verified.op().target.guest_id != Some(spec.guest_id) || !releases(request, step) {
+            return never(Rejection::NotAskedFor);
+        }
+        let Some(expect) = request.expect() else { return never(Rejection::NotAskedFor) };
+        if expect.vmid != spec.vmid {
+            return never(Rejection::ExpectMismatch("the document gives it another vmid"));
+        }
+        let seen = match Observer::read_guest(scene.pve, scene.node, spec).await {
+            Ok(seen) => seen,
+            Err(error) => return Ok(Permit::NotNow(failure(&error))),
+        };
+        match compare(spec.guest_id, expect, &seen) {
+            Match::Other(rejection) => return never(rejection),
+            Match::Unreadable(failure) => return Ok(Permit::NotNow(failure)),
+            Match::Same => {}
+        }
+        if let Request::RollbackGuest(rollback) = request {
+            let at = GuestAt { node: scene.node, kind: spec.kind, vmid: spec.vmid };
+            let snapshots = match scene.pve.snapshots(at).await {
+                Ok(snapshots) => snapshots,
+                Err(error) => return Ok(Permit::NotNow(failure(&error))),
+            };
+            let same = |snapshot: &crate::pve::SnapshotEntry| {
+                snapshot.name == rollback.snapshot.as_str() && snapshot.snaptime_s == rollback.snaptime
+            };
+            if !snapshots.iter().any(same) {
+                return never(Rejection::ExpectMismatch("it has no such snapshot of that time"));
+            }
+        }
+        Ok(Permit::Run(Cleared::granted(step)))
+    }
+}
+
+/// Whether a step is the one that was signed, with the same parameters.
+fn releases(request: &Request, step: &Step) -> bool {
+    match (request, step) {
+        (Request::DestroyGuest(_), Step::DestroyGuest(_)) => true,
+        (Request::RollbackGuest(signed), Step::RollbackGuest(step)) => {
+            signed.snapshot.as_str() == step.snapshot
+        }
+        (Request::RestoreGuest(signed), Step::RestoreGuest(step)) => signed.volid.as_str() == step.volid,
+        (Request::CreatePrivileged(_), Step::CreateGuest(_)) => true,
+        _ => false,
+    }
+}
