@@ -108,20 +108,22 @@ impl Running {
 }
 
 /// Starts the hub.
-pub async fn start(config: Config) -> Result<Running, ServeError> {
+pub async fn start(mut config: Config) -> Result<Running, ServeError> {
     config.check()?;
     make_folder(&config.data_dir)
         .map_err(|source| ServeError::File { path: config.data_dir.clone(), source })?;
     let only = claim(&config.data_dir)?;
     let identity = tls::identity(&config)?;
-    let state = open(&config).await?;
     let listener = listen(config.listen).await?;
+    // Any free port was asked for: from here on it is this one, also where pages name the hub's address.
+    config.listen = address(&listener, config.listen);
+    let state = open(&config).await?;
     let plain = match config.listen_plain {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
     let (stop, stopped) = watch::channel(false);
-    let local_addr = address(&listener, config.listen);
+    let local_addr = config.listen;
     let plain_addr =
         plain.as_ref().zip(config.listen_plain).map(|(listener, wanted)| address(listener, wanted));
     let service = router(state.clone());

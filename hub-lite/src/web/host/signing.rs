@@ -104,7 +104,10 @@ impl Signing {
 
 /// The command that signs what a host holds. A name that a shell could read otherwise is not put into it.
 pub(super) fn command(host: &Host, config: &Config) -> String {
-    let url = config.public_url.clone().unwrap_or_else(|| format!("https://{}", config.listen));
+    let url = config.public_url.clone().unwrap_or_else(|| match config.listen {
+        any if any.ip().is_unspecified() => format!("https://HUB:{}", any.port()),
+        address => format!("https://{address}"),
+    });
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let is_plain = host.name.chars().all(plain) && !host.name.starts_with('-') && !host.name.is_empty();
     let name = if is_plain { host.name.clone() } else { host.host_id.to_string() };
