@@ -34,7 +34,7 @@ pub fn confirm(draft: &Draft, said: Option<&str>) -> Result<(), NotConfirmed> {
     let typed = match said {
         Some(said) => said.to_owned(),
         None if authority_of(&draft.request).destroys() => {
-            ask(&format!("Type the guest's name ({expected}) to sign, anything else to stop: "))?
+            ask("Type the guest's name to sign, anything else to stop: ")?
         }
         None => {
             return match ask("Sign this? Type yes, anything else to stop: ")?.as_str() {

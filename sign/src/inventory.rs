@@ -40,4 +40,11 @@ impl Inventory {
         toml::from_str(&files::read_text(path, INVENTORY_BYTES_MAX)?)
             .map_err(|error| InventoryError::Form { path: path.to_owned(), text: error.to_string() })
     }
+
+    /// The host that the operator means: one of this list by its name, or whatever else was typed.
+    #[must_use]
+    pub fn host(&self, typed: &str) -> String {
+        let named = self.hosts.iter().find(|(_, name)| *name == typed);
+        named.map_or_else(|| typed.to_owned(), |(id, _)| id.to_string())
+    }
 }

@@ -41,8 +41,8 @@ pub enum KeyFileError {
     Passphrase(#[from] PassphraseError),
     #[error("{0} is no private key that can be used here: it must be an OpenSSH or an age file")]
     Unknown(PathBuf),
-    #[error("{path} holds a {algorithm} key; only ssh-ed25519 is used here")]
-    Algorithm { path: PathBuf, algorithm: String },
+    #[error("{0} holds a key of another kind; only ssh-ed25519 is used here")]
+    Algorithm(PathBuf),
     #[error(
         "{0} is the file half of a security key; load it into ssh-agent (`ssh-add {0}`) and give the .pub file \
          with --key, or sign with `ssh-keygen -Y sign` and give the .sig file"
@@ -99,14 +99,15 @@ impl SecretKey {
         if !text.trim_start().starts_with(OPENSSH_MAGIC) {
             return Err(unknown());
         }
-        let mut key = PrivateKey::from_openssh(text.trim()).map_err(|_| unknown())?;
+        let other = || KeyFileError::Algorithm(path.to_owned());
+        let mut key = PrivateKey::from_openssh(text.trim()).map_err(|error| match error {
+            ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => other(),
+            _ => unknown(),
+        })?;
         match key.algorithm() {
             Algorithm::Ed25519 => {}
             Algorithm::SkEd25519 => return Err(KeyFileError::SecurityKey(path.to_owned())),
-            other => {
-                let algorithm = other.to_string();
-                return Err(KeyFileError::Algorithm { path: path.to_owned(), algorithm });
-            }
+            _ => return Err(other()),
         }
         if key.is_encrypted() {
             if matches!(key.kdf(), Kdf::Bcrypt { rounds, .. } if *rounds > BCRYPT_ROUNDS_MAX) {

@@ -51,7 +51,7 @@ pub fn render(draft: &Draft, inventory: &Inventory, hub: Option<&HubSays>) -> Re
         op: draft.request.word(),
         destroys: authority.destroys(),
         host,
-        guest: guest(draft, inventory, &mut warnings),
+        guest: guest(draft, inventory, hub.is_some(), &mut warnings),
         warnings,
         consequence: draft.request.consequence(),
         expects: expects(&draft.request),
@@ -64,7 +64,7 @@ pub fn render(draft: &Draft, inventory: &Inventory, hub: Option<&HubSays>) -> Re
     }
 }
 
-fn guest(draft: &Draft, inventory: &Inventory, warnings: &mut Vec<String>) -> Option<String> {
+fn guest(draft: &Draft, inventory: &Inventory, from_hub: bool, warnings: &mut Vec<String>) -> Option<String> {
     let (guest_id, expect) = (draft.target.guest_id?, draft.request.expect()?);
     let known = inventory.guests.get(&guest_id);
     match known {
@@ -76,7 +76,11 @@ fn guest(draft: &Draft, inventory: &Inventory, warnings: &mut Vec<String>) -> Op
         Some(_) => {}
         None => warnings.push("the guest is not in your inventory: its name is unverified".to_owned()),
     }
-    let mark = if known.is_some() { "" } else { ", unverified name from the hub" };
+    let mark = match (known, from_hub) {
+        (Some(_), _) => "",
+        (None, true) => ", unverified name from the hub",
+        (None, false) => ", unverified name",
+    };
     Some(format!("{} (vmid {}{mark}) {guest_id}", expect.name, expect.vmid))
 }
 

@@ -22,6 +22,14 @@ pub(super) struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// Asked before a person is: a yes that nobody can sign is a wasted one.
+    pub(super) fn some(&self) -> Result<(), CliError> {
+        if self.keys.is_empty() {
+            return Err(CliError::Usage("who signs? name a key with --key".to_owned()));
+        }
+        Ok(())
+    }
+
     pub(super) fn open(&self) -> Result<Vec<Box<dyn Signer>>, CliError> {
         let mut passphrases = Passphrases::open(self.passphrase_file.as_deref())?;
         let open = |key: &String| Ok(signer::open(key, &mut passphrases)?);

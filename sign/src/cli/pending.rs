@@ -26,7 +26,7 @@ pub(super) struct Pending {
     /// Read the list from a file instead of the hub: the answer of GET /api/v1/operator/pending.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Only this host: its id, or the hub's name for it.
+    /// Only this host: its id, its name in the inventory, or the hub's name for it.
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Only show the list.
@@ -51,12 +51,14 @@ pub(super) fn run(command: &Pending, as_json: bool) -> Result<(), CliError> {
         return Err(CliError::Usage("--yes-i-confirm goes with --only N: one name, one step".to_owned()));
     }
     let inventory = Inventory::read(command.confirm.inventory.as_deref())?;
-    let entries = pending::read(&command.fetch()?, command.host.as_deref())?;
+    let host = command.host.as_deref().map(|host| inventory.host(host));
+    let entries = pending::read(&command.fetch(host.as_deref())?, host.as_deref())?;
     if command.list {
         list(&entries, &inventory, as_json);
         return Ok(());
     }
     command.delivery()?;
+    command.keys.some()?;
     if entries.is_empty() {
         note("no box holds a step");
         return Ok(());
@@ -88,13 +90,14 @@ pub(super) fn run(command: &Pending, as_json: bool) -> Result<(), CliError> {
 }
 
 impl Pending {
-    fn fetch(&self) -> Result<Vec<u8>, CliError> {
+    #[cfg_attr(not(feature = "network"), expect(unused_variables, reason = "a file holds every host"))]
+    fn fetch(&self, host: Option<&str>) -> Result<Vec<u8>, CliError> {
         if let Some(path) = &self.from {
             return Ok(files::read(path, PENDING_BYTES_MAX)?.to_vec());
         }
         #[cfg(feature = "network")]
         if let Some(hub) = self.hub.connect()? {
-            return Ok(hub.pending(self.host.as_deref(), PENDING_BYTES_MAX)?);
+            return Ok(hub.pending(host, PENDING_BYTES_MAX)?);
         }
         Err(CliError::Usage(
             "where is the list? --from FILE, or --hub URL --ca FILE --key-file FILE".to_owned(),

@@ -43,6 +43,9 @@ pub(super) fn run(command: &Sign, as_json: bool) -> Result<(), CliError> {
     if command.prepare {
         return prepare(command, &text);
     }
+    if command.also_signed.files.is_empty() {
+        command.keys.some()?;
+    }
     let (given, mut signers) = read(command, &text)?;
     let draft = match &given {
         Given::Draft(draft) => draft.clone(),
