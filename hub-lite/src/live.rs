@@ -150,15 +150,19 @@ impl Live {
         self.hosts().get_mut(&host_id).and_then(|entry| entry.fresh.take())
     }
 
-    /// Takes over which keyset is the newest, and wakes every parked poll if it is a new one.
-    pub fn set_newest_keyset(&self, version: u64) {
+    /// Takes over which keyset is the newest, and wakes every parked poll if it is a new one. Returns whom that
+    /// concerns.
+    #[must_use]
+    pub fn set_newest_keyset(&self, version: u64) -> Vec<HostId> {
         if self.shared.newest_keyset.swap(version, Ordering::AcqRel) == version {
-            return;
+            return Vec::new();
         }
-        for entry in self.hosts().values_mut() {
+        let mut hosts = self.hosts();
+        for entry in hosts.values_mut() {
             entry.offered.times = 0;
             entry.news.notify_waiters();
         }
+        hosts.keys().copied().collect()
     }
 
     /// The newest keyset's version; 0 where there is none.

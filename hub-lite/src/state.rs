@@ -56,7 +56,7 @@ impl AppState {
             Ok((hosts, keysets::newest(sql)?))
         });
         let (hosts, newest) = read.await?;
-        self.live.set_newest_keyset(newest);
+        self.take_over_keyset(newest);
         self.take_over(hosts).await
     }
 
@@ -64,8 +64,12 @@ impl AppState {
     pub async fn reload_keysets(&self) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
         let newest = self.store.read(keysets::newest).await?;
-        self.live.set_newest_keyset(newest);
+        self.take_over_keyset(newest);
         Ok(())
+    }
+
+    fn take_over_keyset(&self, newest: u64) {
+        self.live.set_newest_keyset(newest).into_iter().for_each(|host_id| self.changed(host_id));
     }
 
     /// Takes over what is new of these hosts and of their queues, with the answers for their parked polls read in

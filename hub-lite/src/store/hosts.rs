@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::host_state::Summary;
-use super::{StoreError, signed_ops};
+use super::{StoreError, ledger_heads, signed_ops};
 
 pub(super) const SCHEMA: &str = "
 CREATE TABLE hosts (
@@ -87,6 +87,8 @@ pub struct Overview {
     pub changed_at_ms: Option<i64>,
     /// Signed operations that it has not taken.
     pub queued: u32,
+    /// Its ledger of signed operations is shorter than it was, or another one.
+    pub rolled_back: bool,
 }
 
 /// Every column of a host, with what its latest state says of generations (box-reported, in a table of its own:
@@ -147,6 +149,7 @@ pub fn overview(sql: &Connection) -> Result<Vec<Overview>, StoreError> {
     let mut statement = sql.prepare_cached("SELECT host_id, summary, changed_at_ms FROM host_state")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?))))?;
     let queued = signed_ops::queued_counts(sql)?;
+    let rolled_back = ledger_heads::rolled_back(sql)?;
     let states: HashMap<String, (Option<String>, i64)> = rows.collect::<Result<_, _>>()?;
     let overview = list(sql)?.into_iter().map(|host| {
         let state = states.get(&host.host_id.to_string());
@@ -156,7 +159,9 @@ pub fn overview(sql: &Connection) -> Result<Vec<Overview>, StoreError> {
             .transpose()
             .map_err(|error| StoreError::Damaged { what: "summary", text: error.to_string() })?;
         let queued = queued.get(&host.host_id).copied().unwrap_or(0);
-        Ok(Overview { host, summary, changed_at_ms: state.map(|(_, at_ms)| *at_ms), queued })
+        let rolled_back = rolled_back.contains(&host.host_id);
+        let changed_at_ms = state.map(|(_, at_ms)| *at_ms);
+        Ok(Overview { host, summary, changed_at_ms, queued, rolled_back })
     });
     overview.collect()
 }

@@ -1,6 +1,8 @@
 //! How far each box's ledger was ever seen to reach. A box that was restored from an image has forgotten which
 //! operations it ran; that its ledger is shorter than it was is how anybody can tell.
 
+use std::collections::HashSet;
+
 use felhom_shared::id::HostId;
 use felhom_shared::report::LedgerHead;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -42,12 +44,20 @@ pub fn all(sql: &Connection) -> Result<Vec<(HostId, LedgerHead)>, StoreError> {
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, read(row, 1)?)))?;
     rows.map(|row| {
         let (id, remembered) = row?;
-        let host_id = id
-            .parse()
-            .map_err(|error: uuid::Error| StoreError::Damaged { what: "host id", text: error.to_string() })?;
-        Ok((host_id, remembered.furthest))
+        Ok((host_id_of(&id)?, remembered.furthest))
     })
     .collect()
+}
+
+/// The hosts whose ledger is not what it was.
+pub fn rolled_back(sql: &Connection) -> Result<HashSet<HostId>, StoreError> {
+    let mut statement = sql.prepare_cached("SELECT host_id FROM ledger_heads WHERE told_rolled_back <> 0")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    rows.map(|id| host_id_of(&id?)).collect()
+}
+
+fn host_id_of(id: &str) -> Result<HostId, StoreError> {
+    id.parse().map_err(|error: uuid::Error| StoreError::Damaged { what: "host id", text: error.to_string() })
 }
 
 /// Remembers what a host's ledger is to be compared with.

@@ -100,7 +100,7 @@ impl HostsPage {
 
 impl Row {
     fn new(overview: &Overview, alive: Liveness, clock: &Clock) -> Self {
-        let Overview { host, summary, changed_at_ms, queued } = overview;
+        let Overview { host, summary, changed_at_ms, queued, rolled_back } = overview;
         let summary = summary.as_ref();
         Self {
             href: format!("/hosts/{}", host.host_id),
@@ -114,8 +114,8 @@ impl Row {
             guests: summary.map(Guests::new),
             unread: summary.is_none() && changed_at_ms.is_some(),
             signed: signed(summary.map_or(0, |summary| summary.to_sign), *queued),
-            remarks: Remark::all(host, summary),
-            rank: Rank::new(host, summary, alive),
+            remarks: Remark::all(host, summary, *rolled_back),
+            rank: if *rolled_back { Rank::Broken } else { Rank::new(host, summary, alive) },
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
+use felhom_hub::signed;
 use felhom_hub::store::operators;
 use futures_util::StreamExt;
 use http::header::COOKIE;
@@ -58,6 +59,19 @@ async fn a_page_hears_of_its_own_host_and_of_no_other() {
     let told = stream.next().await.unwrap();
     assert!(told.contains("event: changed"), "{told}");
     assert!(!told.contains("mine"), "what has changed is for the page to fetch: {told}");
+}
+
+#[tokio::test]
+async fn an_operation_and_a_keyset_that_are_handed_in_ring() {
+    let (house, anna) = house_and_anna().await;
+    let host = house.add("box").await;
+    house.state.reload_all().await.unwrap();
+    let mut stream = Stream::open(&house.router, &format!("{}/live", host.page()), &anna).await;
+    let by = || signed::Uploader::now("anna");
+    signed::hand_in(&house.state, host.host_id, b"{}\n".to_vec(), by()).await.unwrap();
+    assert!(stream.next().await.unwrap().contains("event: changed"));
+    signed::hand_in_keyset(&house.state, 1, b"{}\n".to_vec(), by()).await.unwrap();
+    assert!(stream.next().await.unwrap().contains("event: changed"));
 }
 
 #[tokio::test]

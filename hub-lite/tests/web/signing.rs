@@ -181,5 +181,8 @@ async fn queue_and_receipt_of_one_operation_stand_in_one_row() {
     let page = visitor.get(&host.page()).await;
     page.has("The ledger was rolled back.");
     page.has("It was seen at");
+    let list = visitor.get("/").await;
+    list.has("The ledger was rolled back.");
+    list.has("1 needs you");
     page.has("ledger_rolled_back");
 }

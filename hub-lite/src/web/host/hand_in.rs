@@ -12,8 +12,8 @@ use crate::state::AppState;
 use crate::web::page::{nothing_here, refusal, store_failed};
 use crate::web::session::Operator;
 
-/// An envelope in a form: each of its bytes can take three.
-pub(in crate::web) const FORM_BYTES_MAX: usize = 3 * felhom_shared::limits::ENVELOPE_BYTES_MAX + 1024;
+/// An envelope in a form: each of its bytes can take three, each line end six.
+pub(in crate::web) const FORM_BYTES_MAX: usize = 4 * felhom_shared::limits::ENVELOPE_BYTES_MAX + 1024;
 
 #[derive(Deserialize)]
 pub(in crate::web) struct Sent {

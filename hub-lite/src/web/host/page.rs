@@ -195,10 +195,7 @@ impl Top {
     fn new(known: &Known, (clock, alive): (&Clock, Liveness)) -> Self {
         let host = &known.host;
         let summary = known.latest.as_ref().map(|latest| Summary::of(&latest.state));
-        let mut remarks = Remark::all(host, summary.as_ref());
-        if known.signed.ledger.as_ref().is_some_and(|ledger| ledger.rolled_back) {
-            remarks.insert(0, Remark::rolled_back());
-        }
+        let rolled_back = known.signed.ledger.as_ref().is_some_and(|ledger| ledger.rolled_back);
         Self {
             href: format!("/hosts/{}", host.host_id),
             name: Shown::new(&host.name),
@@ -208,7 +205,7 @@ impl Top {
             paused: host.paused.then_some(Badge::PAUSED),
             heard: host.last_seen_ms.map(|at_ms| clock.at_ms(at_ms)),
             standing: Standing::new(host, summary.as_ref()),
-            remarks,
+            remarks: Remark::all(host, summary.as_ref(), rolled_back),
         }
     }
 }

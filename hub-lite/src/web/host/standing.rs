@@ -58,12 +58,13 @@ pub(in crate::web) struct Remark {
 
 impl Remark {
     /// All that apply, the worst first.
-    pub(in crate::web) fn all(host: &Host, summary: Option<&Summary>) -> Vec<Self> {
+    pub(in crate::web) fn all(host: &Host, summary: Option<&Summary>, rolled_back: bool) -> Vec<Self> {
+        let rolled_back = rolled_back.then(Self::rolled_back);
         let conflict = host.in_conflict().then(|| Self::conflict(host));
         let refused = summary.and_then(|summary| summary.refused.as_ref()).map(Self::refused);
         let unreadable = summary.and_then(|summary| summary.node_unreadable.as_deref()).map(Self::unreadable);
         let paused = host.paused.then(|| Self::paused(host));
-        [conflict, refused, unreadable, paused].into_iter().flatten().collect()
+        [rolled_back, conflict, refused, unreadable, paused].into_iter().flatten().collect()
     }
 
     fn new(tone: Tone, title: impl Into<String>, text: &str) -> Self {
@@ -95,7 +96,7 @@ impl Remark {
     }
 
     /// The box's ledger is not what it was.
-    pub(in crate::web) fn rolled_back() -> Self {
+    fn rolled_back() -> Self {
         let text = "The box's record of signed operations is shorter than it was, or another one: it was restored \
                     from an image, or somebody put an old one back. It could accept again what it has forgotten. \
                     Sign nothing for it before you know why; then raise its floor with a signed ops.void_before or \
