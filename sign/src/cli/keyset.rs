@@ -288,6 +288,7 @@ fn finish(
         json(&serde_json::json!({"file": path, "version": keyset.version, "digest": keyset.digest()}));
     } else if keyset.version == 1 {
         line(&format!("{} written; genesis digest for the enrolment slip and agent.toml:", path.display()));
+        line("[trust]");
         line(&format!("genesis_sha256 = \"{}\"", keyset.digest()));
     } else {
         line(&format!("{} written, digest {}", path.display(), keyset.digest()));
