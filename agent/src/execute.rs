@@ -231,14 +231,15 @@ impl<'a> Execution<'a> {
         if !error.may_have_applied() {
             return Ok(Some((StepOutcome::Failed, Some(failure(&error)))));
         }
-        let unknown = error.is_outcome_unknown();
-        if unknown {
+        let (unknown, guarded) = (error.is_outcome_unknown(), step.grant().is_some());
+        // A guarded step is looked for also where PVE has said no: its receipt must not be wrong.
+        if unknown || guarded {
             let sought = Sought { kind: guest.kind, vmid: guest.vmid, step, since: begun_at };
             if let Ok(Some(upid)) = find_task(self.pve, self.node, self.state, sought).await {
                 return self.follow(entry, &upid, report).await;
             }
         }
-        let looks = if unknown { &SETTLE_PAUSES_MS[..] } else { &SETTLE_PAUSES_MS[..1] };
+        let looks = if unknown || guarded { &SETTLE_PAUSES_MS[..] } else { &SETTLE_PAUSES_MS[..1] };
         for pause_ms in looks {
             tokio::time::sleep(Duration::from_millis(*pause_ms)).await;
             if self.took_effect(guest, step).await == Some(true) {
@@ -246,8 +247,7 @@ impl<'a> Execution<'a> {
             }
         }
         // What a guarded request may still do cannot be taken back by asking again: a person looks.
-        let lost = unknown && step.grant().is_some();
-        let outcome = if lost { StepOutcome::Interrupted } else { StepOutcome::Failed };
+        let outcome = if unknown && guarded { StepOutcome::Interrupted } else { StepOutcome::Failed };
         Ok(Some((outcome, Some(failure(&error)))))
     }
 

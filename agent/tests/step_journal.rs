@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use felhom_agent::step::{CloneGuest, CreateGuest, FetchFile, GrowDisk, SetConfig, Step};
+use felhom_agent::step::{
+    CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest, SetConfig, Step,
+};
 use felhom_shared::desired::{Checksum, ChecksumAlgorithm};
 use felhom_shared::id::{FileName, StorageId, Vmid};
+use felhom_shared::signed::OpId;
 
 fn storage(text: &str) -> StorageId {
     StorageId::new(text).unwrap()
@@ -18,13 +21,21 @@ fn params(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
+fn grant() -> OpId {
+    OpId::of(b"an envelope")
+}
+
 /// Every kind of step once; a new one does not compile until it stands here.
 fn after(step: &Step) -> Option<Step> {
     Some(match step {
         Step::FetchFile(_) => Step::CreateGuest(CreateGuest {
             params: params(&[("cores", "2"), ("rootfs", "local-lvm:8")]),
             allocates_on: vec![storage("local-lvm")],
+            grant: None,
         }),
+        Step::CreateGuest(create) if create.grant.is_none() => {
+            Step::CreateGuest(CreateGuest { grant: Some(grant()), ..create.clone() })
+        }
         Step::CreateGuest(_) => Step::CloneGuest(CloneGuest {
             source: Vmid::new(9000).unwrap(),
             params: params(&[("full", "1")]),
@@ -44,7 +55,15 @@ fn after(step: &Step) -> Option<Step> {
         Step::GrowDisk(_) => Step::StartGuest,
         Step::StartGuest => Step::ShutdownGuest { timeout_s: 180 },
         Step::ShutdownGuest { .. } => Step::RebootGuest { timeout_s: 180 },
-        Step::RebootGuest { .. } => return None,
+        Step::RebootGuest { .. } => Step::DestroyGuest(DestroyGuest { grant: grant() }),
+        Step::DestroyGuest(_) => {
+            Step::RollbackGuest(RollbackGuest { grant: grant(), snapshot: "before".to_owned() })
+        }
+        Step::RollbackGuest(_) => Step::RestoreGuest(RestoreGuest {
+            grant: grant(),
+            volid: "backup:backup/vzdump-lxc-101-2026_01_02-03_04_05.tar.zst".to_owned(),
+        }),
+        Step::RestoreGuest(_) => return None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The whole agent on a thread and runtime of its own: polling, cycling, reporting, until it is stopped.
 
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use felhom_agent::cycle::Cycle;
 use felhom_agent::daemon::Daemon;
 use felhom_agent::hub::Hub;
 use felhom_agent::ops::Ops;
-use felhom_agent::state::State;
+use felhom_agent::state::{Boundary, State};
 use felhom_agent::tls::{PinSource, client_config, parse_pin};
 use felhom_shared::id::HostId;
 use felhom_shared::key::{ApiKey, KeyKind};
@@ -36,7 +37,19 @@ impl House {
 
     /// The whole agent as this host with this key.
     #[must_use]
-    pub fn run_as(&self, host_id: HostId, key: &str, (url, pin): (&str, &str)) -> Running {
+    pub fn run_as(&self, host_id: HostId, key: &str, hub: (&str, &str)) -> Running {
+        self.run_probed(host_id, key, hub, || Rc::new(|_| ()))
+    }
+
+    /// The same with a probe at the boundaries, made on the agent's own thread.
+    #[must_use]
+    pub fn run_probed(
+        &self,
+        host_id: HostId,
+        key: &str,
+        (url, pin): (&str, &str),
+        probe: impl FnOnce() -> Rc<dyn Fn(Boundary)> + Send + 'static,
+    ) -> Running {
         let tls = client_config(PinSource::SpkiPins(vec![parse_pin(pin).expect("a hub's pin")]))
             .expect("a client can be made");
         let key = ApiKey::parse(key).expect("a hub's key");
@@ -50,7 +63,7 @@ impl House {
                 .enable_all()
                 .build()
                 .expect("a runtime on this thread");
-            let state = State::open(&folder).expect("the state opens");
+            let state = State::open(&folder).expect("the state opens").with_probe(probe());
             let ops = Ops::new(host_id, genesis, state.clone());
             let cycle = Cycle::new(pve.clone(), state.clone(), ops, Self::observer(&pve), budget);
             let daemon = Daemon::new(host_id, hub, pve, state, cycle);

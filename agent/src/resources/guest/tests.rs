@@ -7,13 +7,16 @@ use felhom_shared::desired::{
     Presence, Source, Startup, StoredFile, Window,
 };
 use felhom_shared::id::{FileName, GuestId, Label, NodeName, StorageId, Tag, Vmid};
-use felhom_shared::report::{Failure, NodeState, NoteKind, Outcome};
+use felhom_shared::report::{Class, Failure, NodeState, NoteKind, Outcome};
+use felhom_shared::signed::{OpId, Request};
 use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
 use super::plan::plan_guest;
 use crate::backoff::Backoff;
+use crate::class::class_of;
 use crate::observe::{ListRow, ObservedHost, Reading, SeenGuest};
+use crate::ops::{Grant, Grants};
 use crate::plan::{Limits, plan};
 use crate::pve::{GuestReading, GuestStatus, tag_set};
 use crate::step::Step;
@@ -131,7 +134,12 @@ fn apply(seen: &mut Reading<SeenGuest>, spec: &GuestSpec, step: &Step) {
         }
         Step::StartGuest => present(seen).entry.status = GuestStatus::Running,
         Step::ShutdownGuest { .. } => present(seen).entry.status = GuestStatus::Stopped,
-        Step::FetchFile(_) | Step::CloneGuest(_) | Step::RebootGuest { .. } => {}
+        Step::DestroyGuest(_) => *seen = Reading::Absent,
+        Step::FetchFile(_)
+        | Step::CloneGuest(_)
+        | Step::RebootGuest { .. }
+        | Step::RollbackGuest(_)
+        | Step::RestoreGuest(_) => {}
     }
 }
 
@@ -193,7 +201,7 @@ fn host(guests: impl IntoIterator<Item = (GuestSpec, Reading<SeenGuest>)>) -> (D
 }
 
 fn limits(backoff: &Backoff) -> Limits<'_> {
-    Limits { now: Timestamp::UNIX_EPOCH, budget_left: 1000, backoff, blocked: false }
+    Limits { now: Timestamp::UNIX_EPOCH, budget_left: 1000, backoff, grants: Grants::NONE, blocked: false }
 }
 
 proptest! {
@@ -215,6 +223,21 @@ proptest! {
         let again = plan_guest(&to, &seen, None, (None, Timestamp::UNIX_EPOCH));
         assert_eq!(again.steps, vec![]);
         assert!(again.notes.iter().all(|note| note.code == "disk_cannot_shrink"), "{:?}", again.notes);
+    }
+
+    #[test]
+    fn nothing_guarded_is_planned_without_a_grant(from in any_spec(), to in any_spec(), absent in any::<bool>()) {
+        let mut to = to;
+        (to.guest_id, to.vmid) = (from.guest_id, from.vmid);
+        if absent {
+            to.presence = Presence::Absent;
+        }
+        let mut seen = Reading::Absent;
+        for spec in [&from, &to] {
+            let steps = plan_guest(spec, &seen, None, (None, Timestamp::UNIX_EPOCH)).steps;
+            assert!(steps.iter().all(|step| class_of(step) == Class::Routine), "{steps:?}");
+            steps.iter().for_each(|step| apply(&mut seen, spec, step));
+        }
     }
 
     #[test]
@@ -275,6 +298,27 @@ fn absence_never_deletes() {
     let whole = crate::plan::plan(&desired, &observed, limits(&backoff));
     assert!(whole.guests.is_empty());
     assert_eq!(whole.unmanaged.len(), 1);
+}
+
+#[test]
+fn a_grant_releases_what_was_signed_and_only_while_the_guest_is_the_same() {
+    let mut gone = spec(1);
+    let mut seen = converged(&gone);
+    let Reading::Present(config) = &mut present(&mut seen).config else { panic!("it was made") };
+    config.digest = "0d".repeat(20);
+    gone.presence = Presence::Absent;
+    let held = plan_guest(&gone, &seen, None, (None, Timestamp::UNIX_EPOCH));
+    let signed = held.pending.expect("what would be signed is drafted");
+    assert!(matches!(signed, Request::DestroyGuest(_)));
+    let grant = Grant::for_test(OpId::of(b"an envelope"), signed);
+    let plan = plan_guest(&gone, &seen, Some(&grant), (None, Timestamp::UNIX_EPOCH));
+    let words: Vec<_> = plan.steps.iter().map(Step::word).collect();
+    assert_eq!(words, ["shutdown_guest", "destroy_guest"]);
+    let mut renamed = seen.clone();
+    present(&mut renamed).entry.name = "another".to_owned();
+    let plan = plan_guest(&gone, &renamed, Some(&grant), (None, Timestamp::UNIX_EPOCH));
+    assert_eq!(plan.steps, vec![]);
+    assert!(plan.void.is_some());
 }
 
 #[test]
