@@ -131,7 +131,7 @@ fn a_destruction_happens_zero_or_one_times_wherever_the_agent_dies() {
 #[test]
 fn a_destruction_whose_answer_is_lost_is_found_or_left_to_a_person_and_never_asked_for_again() {
     for fault in [
-        Fault::on("DELETE", "/nodes/*/lxc/101").apply_then(500, "got timeout"),
+        Fault::on("DELETE", "/nodes/*/lxc/101").apply_then(500, "unable to write the answer"),
         Fault::on("DELETE", "/nodes/*/lxc/101").close_after(),
         Fault::on("DELETE", "/nodes/*/lxc/101").close_before(),
         Fault::on("DELETE", "/nodes/*/lxc/101").refuse(596, "Connection timed out"),
