@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal};
 
-use felhom_shared::signed::{Draft, authority_of};
+use felhom_shared::signed::{Draft, Keyset, authority_of};
 
 use crate::show::question;
 
@@ -13,7 +13,7 @@ const ANSWER_BYTES_MAX: u64 = 1024;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum NotConfirmed {
-    #[error("the name typed is not {expected:?}; nothing was signed")]
+    #[error("what was typed is not {expected:?}; nothing was signed")]
     WrongName { expected: String },
     #[error("not confirmed; nothing was signed")]
     No,
@@ -36,14 +36,24 @@ pub fn confirm(draft: &Draft, said: Option<&str>) -> Result<(), NotConfirmed> {
         None if authority_of(&draft.request).destroys() => {
             ask("Type the guest's name to sign, anything else to stop: ")?
         }
-        None => {
-            return match ask("Sign this? Type yes, anything else to stop: ")?.as_str() {
-                "yes" => Ok(()),
-                _ => Err(NotConfirmed::No),
-            };
-        }
+        None => return yes("Sign this? Type yes, anything else to stop: "),
     };
     if typed == expected { Ok(()) } else { Err(NotConfirmed::WrongName { expected }) }
+}
+
+/// Asks whether to sign a keyset that somebody else has made, unless `said` is its version.
+pub fn confirm_keyset(keyset: &Keyset, said: Option<u64>) -> Result<(), NotConfirmed> {
+    match said {
+        Some(version) if version == keyset.version => Ok(()),
+        Some(_) => Err(NotConfirmed::WrongName { expected: keyset.version.to_string() }),
+        None => {
+            yes("Boxes will trust exactly these keys. Sign this keyset? Type yes, anything else to stop: ")
+        }
+    }
+}
+
+fn yes(question: &str) -> Result<(), NotConfirmed> {
+    if ask(question)? == "yes" { Ok(()) } else { Err(NotConfirmed::No) }
 }
 
 /// Reads one line as it was typed, without its end; the end of input is an empty answer.

@@ -22,6 +22,9 @@ pub struct PendingHost {
     /// What the hub calls it.
     #[serde(default)]
     pub name: String,
+    /// The keyset that the box is said to trust.
+    #[serde(default)]
+    pub keyset_version: Option<u64>,
     /// The steps.
     #[serde(default)]
     pub pending: Vec<PendingOp>,
@@ -38,6 +41,8 @@ pub struct HubSays {
     pub code: String,
     /// The note.
     pub text: String,
+    /// Which keyset the box trusts; none means that it takes no signature at all.
+    pub keyset_version: Option<u64>,
 }
 
 /// Why an entry cannot be signed.
@@ -75,11 +80,17 @@ pub fn read(json: &[u8], host: Option<&str>) -> Result<Vec<Entry>, ListError> {
 }
 
 fn entries(host: PendingHost) -> impl Iterator<Item = Entry> {
-    let PendingHost { host_id, name, pending } = host;
+    let PendingHost { host_id, name, keyset_version, pending } = host;
     pending.into_iter().map(move |step| Entry {
         host_id,
         draft: draft(host_id, &step),
-        hub_says: HubSays { op: step.op, host_name: name.clone(), code: step.code, text: step.text },
+        hub_says: HubSays {
+            op: step.op,
+            host_name: name.clone(),
+            code: step.code,
+            text: step.text,
+            keyset_version,
+        },
     })
 }
 

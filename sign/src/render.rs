@@ -150,8 +150,12 @@ impl Rendered {
 /// The hub's words, marked as such.
 #[must_use]
 pub fn hub_says(hub: &HubSays) -> String {
+    let trusts = match hub.keyset_version {
+        Some(version) => format!("the box trusts keyset {version}"),
+        None => "the box trusts no keyset and will take no signature".to_owned(),
+    };
     let said = format!(
-        "  the hub says (not verified): op \"{}\", [{}] \"{}\"",
+        "  the hub says (not verified): {trusts}; op \"{}\", [{}] \"{}\"",
         escape(&hub.op),
         escape(&hub.code),
         escape(&hub.text)
@@ -181,6 +185,7 @@ mod tests {
             host_name: "safe\r\x1b[2J\u{202e}".to_owned(),
             code: "x".to_owned(),
             text: "restarts \x1b[31mit".to_owned(),
+            keyset_version: None,
         };
         let unknown = render(&draft, &Inventory::default(), Some(&hub)).lines().join("\n");
         assert!(

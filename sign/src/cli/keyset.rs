@@ -1,21 +1,25 @@
 //! `felhom-sign keyset`: who may sign. Each edit writes the payload, and the envelope as soon as enough root keys
 //! have signed it; until then the same command, run again with one signature more, goes on where it stood.
 
+mod write;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use felhom_shared::limits::ENVELOPE_BYTES_MAX;
-use felhom_shared::signed::{KeyEntry, Keyset, Namespace, PublicKey, Rejection, Role};
+use felhom_shared::signed::{KeyEntry, Keyset, Rejection, Role};
+
+pub(super) use write::describe;
+use write::{Paths, finish, tell, write_payload};
 
 use super::CliError;
 use super::args::{AlsoSigned, KeyArgs};
-use crate::files::{self, FileError, Readers};
+use crate::confirm::confirm_keyset;
+use crate::files;
 use crate::judge;
 use crate::keyset_edit::{self, Settings};
-use crate::render::role_word;
-use crate::seal::{is_envelope, seal, unseal};
-use crate::show::{json, line, note};
-use crate::signer::{self, Signer};
+use crate::seal::{is_envelope, unseal};
+use crate::signer;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysetCommand {
@@ -115,6 +119,9 @@ pub(super) struct SignKeyset {
     /// Where the envelope goes; without it, FILE.signed.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// For scripts: the same as typing yes when asked; VERSION is the keyset's.
+    #[arg(long = "yes-i-confirm", value_name = "VERSION")]
+    said: Option<u64>,
     #[command(flatten)]
     also_signed: AlsoSigned,
     #[command(flatten)]
@@ -186,7 +193,7 @@ pub(super) fn run(command: &KeysetCommand, as_json: bool) -> Result<(), CliError
     let mut signers = edit.also_signed.open()?;
     signers.extend(edit.keys.open()?);
     write_payload(&payload_path, &keyset)?;
-    describe(&keyset).iter().for_each(|text| note(text));
+    tell(before.as_ref(), &keyset);
     finish(
         before.as_ref(),
         &keyset,
@@ -240,73 +247,6 @@ fn fingerprint(text: &str) -> Result<String, CliError> {
     }
 }
 
-/// Writes the payload, or finds the same one there: the edit is deterministic.
-fn write_payload(path: &Path, keyset: &Keyset) -> Result<(), CliError> {
-    let payload = keyset.to_payload();
-    match files::write_new(path, payload.as_bytes(), Readers::Anyone) {
-        Err(FileError::Exists(_)) if *files::read_text(path, ENVELOPE_BYTES_MAX)? == payload => Ok(()),
-        written => Ok(written?),
-    }
-}
-
-struct Paths {
-    payload: PathBuf,
-    envelope: PathBuf,
-    as_json: bool,
-}
-
-/// Writes the envelope when enough root keys have signed, and says what is missing otherwise.
-fn finish(
-    before: Option<&Keyset>,
-    keyset: &Keyset,
-    signers: &[Box<dyn Signer>],
-    paths: Paths,
-) -> Result<(), CliError> {
-    let Paths { payload, envelope: path, as_json } = paths;
-    let by: Vec<PublicKey> = signers.iter().map(|signer| signer.public().clone()).collect();
-    for (whose, set) in
-        before.map(|set| ("the keyset before", set)).into_iter().chain([("this keyset", keyset)])
-    {
-        if let Err(Rejection::Threshold { needed, given }) = judge::enough_roots(set, &by) {
-            let partial = keep_partial(keyset, signers, &payload)?;
-            return Err(CliError::Unfinished(format!(
-                "{given} of {needed} signatures by root keys of {whose}; {partial}; sign {} with more keys (--key), \
-                 or elsewhere with `ssh-keygen -Y sign -n felhom-keyset-v1` (--also-signed)",
-                payload.display()
-            )));
-        }
-    }
-    let envelope = seal(Namespace::Keyset, &keyset.to_payload(), signers)?;
-    // What a box will say to it, by the box's own rules.
-    let judged = match before {
-        Some(before) => judge::successor(before, envelope.as_bytes()),
-        None => judge::own_word(envelope.as_bytes()),
-    };
-    judged.map_err(CliError::Refused)?;
-    files::write_new(&path, envelope.as_bytes(), Readers::Anyone)?;
-    if as_json {
-        json(&serde_json::json!({"file": path, "version": keyset.version, "digest": keyset.digest()}));
-    } else if keyset.version == 1 {
-        line(&format!("{} written; genesis digest for the enrolment slip and agent.toml:", path.display()));
-        line("[trust]");
-        line(&format!("genesis_sha256 = \"{}\"", keyset.digest()));
-    } else {
-        line(&format!("{} written, digest {}", path.display(), keyset.digest()));
-    }
-    Ok(())
-}
-
-/// What was signed so far, for `keyset sign` on the next machine.
-fn keep_partial(keyset: &Keyset, signers: &[Box<dyn Signer>], payload: &Path) -> Result<String, CliError> {
-    if signers.is_empty() {
-        return Ok(format!("{} is written, unsigned", payload.display()));
-    }
-    let envelope = seal(Namespace::Keyset, &keyset.to_payload(), signers)?;
-    let partial = files::with_suffix(payload, ".partial");
-    files::write_new(&partial, envelope.as_bytes(), Readers::Anyone)?;
-    Ok(format!("those are written to {}", partial.display()))
-}
-
 fn sign_keyset(command: &SignKeyset, as_json: bool) -> Result<(), CliError> {
     let text = files::read_text(&command.file, ENVELOPE_BYTES_MAX)?;
     let (payload, mut signers) =
@@ -314,13 +254,17 @@ fn sign_keyset(command: &SignKeyset, as_json: bool) -> Result<(), CliError> {
     let keyset = Keyset::parse(payload.as_bytes()).map_err(CliError::Refused)?;
     let before = command.keyset.as_deref().map(read_before).transpose()?;
     let is_next = match &before {
-        Some(before) => keyset.prev_sha256.as_deref() == Some(before.digest().as_str()),
+        Some(before) => {
+            Some(keyset.version) == before.version.checked_add(1)
+                && keyset.prev_sha256.as_deref() == Some(before.digest().as_str())
+        }
         None => keyset.version == 1,
     };
     if !is_next {
         return Err(CliError::Refused(Rejection::KeysetPrev));
     }
-    describe(&keyset).iter().for_each(|text| note(text));
+    tell(before.as_ref(), &keyset);
+    confirm_keyset(&keyset, command.said)?;
     signers.extend(command.also_signed.open()?);
     signers.extend(command.keys.open()?);
     let envelope = command.out.clone().unwrap_or_else(|| files::with_suffix(&command.file, ".signed"));
@@ -333,27 +277,9 @@ fn upload_keyset(command: &UploadKeyset) -> Result<(), CliError> {
     let not = |source| CliError::NotVerified { what: command.file.display().to_string(), source };
     let keyset = judge::own_word(text.as_bytes()).map_err(not)?.keyset;
     command.hub.required()?.put_keyset(keyset.version, &text)?;
-    line(&format!("keyset {} is on the hub; boxes fetch it with their next poll", keyset.version));
-    Ok(())
-}
-
-/// A keyset in words.
-pub(super) fn describe(keyset: &Keyset) -> Vec<String> {
-    let mut lines = vec![
-        format!("keyset {}  digest {}", keyset.version, keyset.digest()),
-        format!("  after      {}", keyset.prev_sha256.as_deref().unwrap_or("nothing: the first")),
-    ];
-    for entry in &keyset.keys {
-        let roles: Vec<_> = entry.roles.iter().map(|role| role_word(*role)).collect();
-        let kind = if entry.public.is_security_key() { " (security key)" } else { "" };
-        lines.push(format!("  {:<9}  {}{kind}", roles.join(","), entry.public.fingerprint()));
-    }
-    let needs = keyset.thresholds;
-    lines.push(format!(
-        "  signatures root {}, ops {}, destroy {}, release {}",
-        needs.root, needs.ops, needs.destroy, needs.release
+    crate::show::line(&format!(
+        "keyset {} is on the hub; boxes fetch it with their next poll",
+        keyset.version
     ));
-    lines.extend(keyset.hub_pins.iter().map(|pin| format!("  hub pin    {pin}")));
-    lines.extend(keyset.escrow_recipients.iter().map(|to| format!("  escrow     {to}")));
-    lines
+    Ok(())
 }

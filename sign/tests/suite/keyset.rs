@@ -82,10 +82,16 @@ fn root_keys_in_different_places_sign_the_same_bytes() {
         "--out",
         "keyset-2.signed",
     ];
-    let refused = desk.sign(&[&sign[..], &["--key", "ops"]].concat(), "");
-    assert_eq!(refused.code, 1, "a key that is not root does not count: {}", refused.stderr);
+    let by = |key: &str, typed: &str| desk.sign(&[&sign[..], &["--key", key]].concat(), typed);
+    by("b", "y\n").exits(3);
+    let refused = by("ops", "yes\n").exits(1);
+    assert!(refused.stderr.contains("1 of 2 signatures"), "an ops key does not count: {}", refused.stderr);
     std::fs::remove_file(desk.path("keyset-2.json.partial.partial")).unwrap();
-    desk.sign(&[&sign[..], &["--key", "b"]].concat(), "").exits(0);
+    let shown = by("b", "yes\n").exits(0).stderr;
+    assert_eq!(shown.lines().filter(|line| line.starts_with("- root")).count(), 1, "{shown}");
+    let other = ["--out", "other", "--key", "b", "--yes-i-confirm", "3"];
+    desk.sign(&[&sign[..5], &other].concat(), "").exits(3);
+    assert!(!desk.files().contains(&"other".to_owned()));
     trust(&desk, digest, &["keyset-2.signed"]);
 }
 

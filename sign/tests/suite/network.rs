@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -183,4 +184,23 @@ fn another_server_is_not_told_the_key() {
     let refused = run(&desk, 1, &SIGN).exits(1);
     assert!(refused.stderr.contains("no operator's key"), "{}", refused.stderr);
     desk.sign(&["--pending", "--hub", "http://127.0.0.1:1"], "").exits(2);
+}
+
+/// An air-gapped build has nothing that could open a connection.
+#[test]
+fn a_build_without_the_feature_has_no_network_crate() {
+    let tree = |features: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["tree", "--offline", "-p", "felhom-sign", "-e", "normal", "--prefix", "none"]);
+        let output = command.args(features).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let network = ["hyper", "mio", "reqwest", "rustls", "socket2", "tokio"];
+    let with = tree(&[]);
+    let found = |tree: &str, name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    assert!(network.iter().all(|name| found(&with, name)), "the names are those of the real tree");
+    let without = tree(&["--no-default-features"]);
+    assert!(found(&without, "ed25519-dalek"));
+    assert_eq!(network.into_iter().find(|name| found(&without, name)), None);
 }
