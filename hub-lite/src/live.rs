@@ -88,6 +88,19 @@ impl Intent {
     }
 }
 
+/// What the operator wants of a host now, where that is not what it was.
+#[derive(Debug)]
+pub struct OtherIntent {
+    /// Whose.
+    pub host_id: HostId,
+    /// What is wanted.
+    pub intent: Intent,
+    /// Whether the document is another one.
+    pub other_document: bool,
+    /// Whether a poll of this host is parked.
+    pub parked: bool,
+}
+
 /// How long a host has not been heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Silence {
@@ -125,6 +138,24 @@ impl Live {
     /// Takes over when the store last heard of a host, when the hub starts.
     pub fn remember_seen(&self, host_id: HostId, last_seen_ms: Option<i64>) {
         self.hosts().entry(host_id).or_default().last_seen_ms = last_seen_ms;
+    }
+
+    /// Of these intents the ones that are not what was wanted before.
+    #[must_use]
+    pub fn others_of(&self, read: Vec<(HostId, Intent)>) -> Vec<OtherIntent> {
+        let (hosts, nothing) = (self.hosts(), Intent::default());
+        let others = read.into_iter().filter_map(|(host_id, intent)| {
+            let entry = hosts.get(&host_id);
+            let before = entry.map_or(&nothing, |entry| &entry.intent);
+            (*before != intent).then(|| OtherIntent {
+                host_id,
+                other_document: !before.same_document(&intent),
+                // The poll holds the bell that it waits for.
+                parked: entry.is_some_and(|entry| Arc::strong_count(&entry.news) > 1),
+                intent,
+            })
+        });
+        others.collect()
     }
 
     /// Takes over what the operator wants, with the answer that a parked poll will get, and wakes that poll.
@@ -270,12 +301,6 @@ impl Live {
     #[must_use]
     pub fn news(&self, host_id: HostId) -> Arc<Notify> {
         Arc::clone(&self.hosts().entry(host_id).or_default().news)
-    }
-
-    /// Whether a poll of this host is parked.
-    #[must_use]
-    pub fn is_parked(&self, host_id: HostId) -> bool {
-        self.hosts().get(&host_id).is_some_and(|entry| Arc::strong_count(&entry.news) > 1)
     }
 
     /// Whether parked polls are to be let go.

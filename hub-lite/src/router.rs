@@ -14,7 +14,7 @@ use crate::state::AppState;
 /// The whole hub as one service.
 pub fn router(state: AppState) -> Router {
     Router::new()
-        .route(POLL_PATH, get(host::poll::poll))
+        .route(POLL_PATH, get(host::poll::Poll))
         .route(REPORT_PATH, post(host::report::report))
         .route(EVENTS_PATH, post(host::events::events))
         .route(&format!("{OPS_PATH}/{{op_id}}/state"), post(host::op_state::op_state))

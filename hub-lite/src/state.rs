@@ -11,8 +11,8 @@ use crate::auth::Keys;
 use crate::checks::staleness::{self, Liveness};
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::live::{Intent, Live};
-use crate::store::hosts::{self, Host, Overview};
+use crate::live::{Intent, Live, OtherIntent};
+use crate::store::hosts::{self, Overview, Wanted};
 use crate::store::{Store, StoreError, desired_history, keysets, signed_ops};
 
 /// Handed to every handler. Cheap to clone.
@@ -37,8 +37,8 @@ impl AppState {
     pub async fn reload(&self, host_id: HostId) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
         let host = self.store.read(move |sql| {
-            let Some(host) = hosts::get(sql, host_id)? else { return Ok(None) };
-            Ok(Some((host, signed_ops::queued_count(sql, host_id)?)))
+            let Some(wanted) = hosts::wanted(sql, host_id)? else { return Ok(None) };
+            Ok(Some((host_id, intent(wanted, signed_ops::queued_count(sql, host_id)?))))
         });
         self.take_over(host.await?.into_iter().collect()).await
     }
@@ -48,11 +48,11 @@ impl AppState {
         let _turn = self.reloading.lock().await;
         let read = self.store.read(|sql| {
             let queued = signed_ops::queued_counts(sql)?;
-            let count = |host: Host| {
-                let queued = queued.get(&host.host_id).copied().unwrap_or(0);
-                (host, queued)
+            let count = |wanted: Wanted| {
+                let queued = queued.get(&wanted.host_id).copied().unwrap_or(0);
+                (wanted.host_id, intent(wanted, queued))
             };
-            let hosts: Vec<_> = hosts::list(sql)?.into_iter().map(count).collect();
+            let hosts: Vec<_> = hosts::all_wanted(sql)?.into_iter().map(count).collect();
             Ok((hosts, keysets::newest(sql)?))
         });
         let (hosts, newest) = read.await?;
@@ -74,32 +74,27 @@ impl AppState {
 
     /// Takes over what is new of these hosts and of their queues, with the answers for their parked polls read in
     /// one go. Where operations are queued the poll makes its own answer.
-    async fn take_over(&self, mut hosts: Vec<(Host, u32)>) -> Result<(), StoreError> {
-        hosts.retain(|(host, queued)| self.live.intent(host.host_id) != intent(host, *queued));
-        if hosts.is_empty() {
+    async fn take_over(&self, hosts: Vec<(HostId, Intent)>) -> Result<(), StoreError> {
+        let news = self.live.others_of(hosts);
+        if news.is_empty() {
             return Ok(());
         }
-        let has_other_document = |(host, queued): &(Host, u32)| {
-            let (before, now) = (self.live.intent(host.host_id), intent(host, *queued));
-            !before.same_document(&now) && *queued == 0 && self.live.is_parked(host.host_id)
+        let frame = |news: &OtherIntent| {
+            (news.other_document && news.parked && news.intent.queued == 0)
+                .then(|| poll::Frame::of(self, news.host_id, news.intent.paused))
         };
-        let wanted = hosts.iter().map(|host| {
-            has_other_document(host).then(|| poll::Frame::of(self, host.0.host_id, host.0.paused))
-        });
-        let wanted = wanted.collect::<Vec<_>>();
+        let news: Vec<_> = news.into_iter().map(|news| (frame(&news), news)).collect();
         let answers = self.store.read(move |sql| {
-            let answer =
-                |((host, queued), frame): ((Host, u32), Option<poll::Frame>)| -> Result<_, StoreError> {
-                    let Some(frame) = frame else { return Ok((host, queued, None)) };
-                    let document = desired_history::current(sql, host.host_id)?;
-                    let body = document.map(|document| frame.around(&News::of(document)));
-                    Ok((host, queued, body))
-                };
-            hosts.into_iter().zip(wanted).map(answer).collect::<Result<Vec<_>, _>>()
+            let answer = |(frame, news): (Option<poll::Frame>, OtherIntent)| -> Result<_, StoreError> {
+                let Some(frame) = frame else { return Ok((news, None)) };
+                let document = desired_history::current(sql, news.host_id)?;
+                Ok((news, document.map(|document| frame.around(&News::of(document)))))
+            };
+            news.into_iter().map(answer).collect::<Result<Vec<_>, _>>()
         });
-        for (host, queued, body) in answers.await? {
-            if self.live.set_intent(host.host_id, intent(&host, queued), body) {
-                self.changed(host.host_id);
+        for (news, body) in answers.await? {
+            if self.live.set_intent(news.host_id, news.intent, body) {
+                self.changed(news.host_id);
             }
         }
         Ok(())
@@ -129,6 +124,6 @@ impl AppState {
     }
 }
 
-fn intent(host: &Host, queued: u32) -> Intent {
-    Intent { generation: host.desired, digest: host.desired_digest.clone(), paused: host.paused, queued }
+fn intent(wanted: Wanted, queued: u32) -> Intent {
+    Intent { generation: wanted.generation, digest: wanted.digest, paused: wanted.paused, queued }
 }

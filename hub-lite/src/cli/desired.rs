@@ -200,7 +200,8 @@ impl Offer<'_> {
             ask(&host)?;
         }
         let seen = current.map(|current| current.generation);
-        let document = cli.transact(|sql, _| self.publish_over(sql, seen, &bytes))?;
+        let document =
+            cli.transact_about(Some(host.host_id), |sql, _| self.publish_over(sql, seen, &bytes))?;
         if cli.json {
             json(&document);
         } else {

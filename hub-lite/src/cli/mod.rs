@@ -26,6 +26,7 @@ use crate::signed::UploadError;
 use crate::store::hosts::{self, Host};
 use crate::store::{self, StoreError};
 use crate::tls::TlsError;
+use felhom_shared::id::HostId;
 use felhom_shared::text::chain;
 
 /// felhom-hub: stores what boxes should be, hears what they are, and shows both.
@@ -137,9 +138,19 @@ impl Cli {
         Ok(config)
     }
 
-    /// Opens the data folder, makes it at first use, and runs `work` in one transaction.
+    /// Opens the data folder, makes it at first use, runs `work` in one transaction, and tells the hub that anything
+    /// may have changed.
     fn transact<T>(
         &self,
+        work: impl FnOnce(&Connection, &Keys) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        self.transact_about(None, work)
+    }
+
+    /// The same where only what is wanted of this host changes: ten thousand others need not be looked at.
+    fn transact_about<T>(
+        &self,
+        host_id: Option<HostId>,
         work: impl FnOnce(&Connection, &Keys) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
         let config = self.read_config()?;
@@ -152,7 +163,7 @@ impl Cli {
             .map_err(StoreError::from)?;
         let result = work(&transaction, &keys)?;
         transaction.commit().map_err(StoreError::from)?;
-        crate::poke::poke(folder);
+        crate::poke::poke(folder, host_id);
         Ok(result)
     }
 

@@ -99,14 +99,17 @@ const SELECT: &str = "SELECT h.host_id, h.name, h.customer, h.paused, h.created_
     h.told_liveness, h.told_conflict
     FROM hosts h LEFT JOIN host_state s ON s.host_id = h.host_id";
 
+fn read_id(row: &Row<'_>) -> rusqlite::Result<HostId> {
+    row.get_ref(0)?.as_str()?.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Host> {
-    let id: String = row.get(0)?;
     let generation =
         |column| row.get::<_, Option<i64>>(column).map(|value| value.map(|n| Generation(n.cast_unsigned())));
     Ok(Host {
-        host_id: id.parse().map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-        })?,
+        host_id: read_id(row)?,
         name: row.get(1)?,
         customer: row.get(2)?,
         paused: row.get::<_, i64>(3)? != 0,
@@ -120,6 +123,44 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Host> {
         told_liveness: row.get(11)?,
         told_conflict: row.get::<_, i64>(12)? != 0,
     })
+}
+
+/// What the operator wants of a host, as far as answering its agent needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose.
+    pub host_id: HostId,
+    /// Newest published generation.
+    pub generation: Option<Generation>,
+    /// SHA-256 of it.
+    pub digest: Option<String>,
+    /// Observe and report only.
+    pub paused: bool,
+}
+
+const WANTED: &str = "SELECT host_id, desired_generation, desired_digest, paused FROM hosts";
+
+fn read_wanted(row: &Row<'_>) -> rusqlite::Result<Wanted> {
+    let generation: Option<i64> = row.get(1)?;
+    Ok(Wanted {
+        host_id: read_id(row)?,
+        generation: generation.map(|number| Generation(number.cast_unsigned())),
+        digest: row.get(2)?,
+        paused: row.get::<_, i64>(3)? != 0,
+    })
+}
+
+/// What is wanted of one host.
+pub fn wanted(sql: &Connection, host_id: HostId) -> Result<Option<Wanted>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!("{WANTED} WHERE host_id = $1"))?;
+    Ok(statement.query_row([host_id.to_string()], read_wanted).optional()?)
+}
+
+/// What is wanted of every host.
+pub fn all_wanted(sql: &Connection) -> Result<Vec<Wanted>, StoreError> {
+    let mut statement = sql.prepare_cached(WANTED)?;
+    let wanted = statement.query_map([], read_wanted)?.collect::<Result<_, _>>()?;
+    Ok(wanted)
 }
 
 /// Adds a host; a name that is taken is the database's refusal.

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
@@ -155,6 +156,13 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     // A page that many reports touch is copied back once and not every thousand pages.
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_BETWEEN_CHECKPOINTS)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    compile_once(connection)
+}
+
+/// Statements stay compiled for as long as the connection lasts. A plan that depended on the values it was first
+/// run with would be thrown away with them, and planning costs far more than looking up a row.
+fn compile_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -164,6 +172,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    compile_once(&connection)?;
     Ok(connection)
 }
 

@@ -4,10 +4,11 @@
 //! Whether the document may replace the agent's is the agent's decision; the hub answers as soon as it differs,
 //! also when its number is lower, so that a restored hub becomes visible instead of silent.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{FromRequestParts, Query, Request};
+use axum::handler::Handler;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -29,36 +30,68 @@ use crate::store::{StoreError, keysets, signed_ops};
 /// Most bytes of operations, and of keysets, in one answer.
 const BLOB_BYTES_PER_POLL_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
-pub(crate) async fn poll(
-    State(state): State<AppState>,
-    HostAuth(host_id): HostAuth,
-    query: Result<Query<PollQuery>, QueryRejection>,
-) -> Result<Response, ApiFailure> {
-    let Query(query) = query
-        .map_err(|refused| ApiFailure::new(StatusCode::BAD_REQUEST, "poll_malformed", refused.body_text()))?;
-    let deadline = Instant::now() + Duration::from_secs(query.wait.min(POLL_WAIT_S_MAX));
-    let news = state.live.news(host_id);
-    let mut patient = false;
-    loop {
-        // Registered before looking: a publish between look and wait is not missed.
-        let mut woken = std::pin::pin!(news.notified());
-        woken.as_mut().enable();
-        let due = Due::of(&state, host_id, &query, patient);
-        if due.document || due.signed {
-            let fresh = state.live.take_fresh(host_id);
-            if let Some(body) = fresh.filter(|_| due.document && !due.signed) {
-                return Ok(json(body));
+/// The handler, by hand: one made of extractors holds room for a request's head as long as its poll is parked.
+#[derive(Clone, Copy)]
+pub(crate) struct Poll;
+
+impl Handler<(), AppState> for Poll {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, state: AppState) -> Self::Future {
+        let asked = Box::pin(Asked::read(request, state));
+        Box::pin(async move {
+            match asked.await {
+                Ok(asked) => asked.answered().await.into_response(),
+                Err(refused) => refused.into_response(),
             }
-            // Boxed, so that the many who are parked do not hold the room of the few who are answered.
-            if let Some(answer) = Box::pin(answer(&state, host_id, &query, due.signed)).await? {
-                return Ok(json(answer));
+        })
+    }
+}
+
+/// A poll that may wait.
+struct Asked {
+    state: AppState,
+    host_id: HostId,
+    query: PollQuery,
+}
+
+impl Asked {
+    async fn read(request: Request, state: AppState) -> Result<Self, ApiFailure> {
+        let (mut head, _) = request.into_parts();
+        let HostAuth(host_id) = HostAuth::from_request_parts(&mut head, &state).await?;
+        let query = Query::<PollQuery>::from_request_parts(&mut head, &state).await;
+        let Query(query) = query.map_err(|refused| {
+            ApiFailure::new(StatusCode::BAD_REQUEST, "poll_malformed", refused.body_text())
+        })?;
+        Ok(Self { state, host_id, query })
+    }
+
+    async fn answered(self) -> Result<Response, ApiFailure> {
+        let Self { state, host_id, query } = self;
+        let deadline = Instant::now() + Duration::from_secs(query.wait.min(POLL_WAIT_S_MAX));
+        let news = state.live.news(host_id);
+        let mut patient = false;
+        loop {
+            // Registered before looking: a publish between look and wait is not missed.
+            let mut woken = std::pin::pin!(news.notified());
+            woken.as_mut().enable();
+            let due = Due::of(&state, host_id, &query, patient);
+            if due.document || due.signed {
+                let fresh = state.live.take_fresh(host_id);
+                if let Some(body) = fresh.filter(|_| due.document && !due.signed) {
+                    return Ok(json(body));
+                }
+                // Boxed, so that the many who are parked do not hold the room of the few who are answered.
+                if let Some(answer) = Box::pin(answer(&state, host_id, &query, due.signed)).await? {
+                    return Ok(json(answer));
+                }
             }
+            if patient || state.live.is_stopping() {
+                return Ok(StatusCode::NO_CONTENT.into_response());
+            }
+            // Once more at the end: what is not handed out in haste is handed out then.
+            patient = tokio::time::timeout_at(deadline, woken).await.is_err();
         }
-        if patient || state.live.is_stopping() {
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
-        // Once more at the end: what is not handed out in haste is handed out then.
-        patient = tokio::time::timeout_at(deadline, woken).await.is_err();
     }
 }
 
