@@ -58,7 +58,6 @@ pub(super) fn run(command: &Pending, as_json: bool) -> Result<(), CliError> {
         return Ok(());
     }
     command.delivery()?;
-    command.keys.some()?;
     if entries.is_empty() {
         note("no box holds a step");
         return Ok(());
@@ -66,6 +65,8 @@ pub(super) fn run(command: &Pending, as_json: bool) -> Result<(), CliError> {
     for (at, entry) in entries.iter().enumerate() {
         note(&shown(at + 1, entry, &inventory));
     }
+    // After showing: the command that the hub's page offers names no key, and the list is half of what it is for.
+    command.keys.some()?;
     let chosen = choose(&entries, command.only)?;
     for draft in &chosen {
         note(&format!("\n{}", render(draft, &inventory, None).consequence));
@@ -174,7 +175,7 @@ fn list(entries: &[Entry], inventory: &Inventory, as_json: bool) {
 }
 
 fn choose(entries: &[Entry], only: Option<usize>) -> Result<Vec<&Draft>, CliError> {
-    let numbers = match only {
+    let mut numbers = match only {
         Some(number) => vec![number],
         None => {
             let typed = ask("\nWhich to sign? Numbers, separated by commas; nothing to stop: ")?;
@@ -182,6 +183,9 @@ fn choose(entries: &[Entry], only: Option<usize>) -> Result<Vec<&Draft>, CliErro
             typed.split(',').map(number).collect::<Result<_, _>>().map_err(|_| NotConfirmed::No)?
         }
     };
+    // A number typed twice is one step.
+    numbers.sort_unstable();
+    numbers.dedup();
     numbers.into_iter().map(|number| pick(entries, number)).collect()
 }
 

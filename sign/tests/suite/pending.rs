@@ -71,11 +71,13 @@ fn a_wrong_name_or_none_signs_nothing() {
     desk.sign(&[&SIGN[..], &["--yes-i-confirm", "web"]].concat(), "1\n").exits(2);
     desk.sign(&[&SIGN[..], &["--only", "3", "--yes-i-confirm", "web"]].concat(), "").exits(2);
     desk.sign(&[&SIGN[..], &["--only", "0", "--yes-i-confirm", "web"]].concat(), "").exits(2);
+    let keyless = desk.sign(&SIGN[..5], "1\nweb\n").exits(2).stderr;
+    assert!(keyless.contains("destroys web") && keyless.contains("--key"), "the list is shown: {keyless}");
     assert!(signed(&desk).is_empty());
 
     desk.sign(&[&SIGN[..], &["--only", "2", "--yes-i-confirm", "mail", "--valid", "90m"]].concat(), "")
         .exits(0);
-    desk.sign(&SIGN, "1, 2\nweb\nmail\n").exits(0);
+    desk.sign(&SIGN, "2, 1,2\nweb\nmail\n").exits(0);
     assert_eq!(signed(&desk).len(), 3);
 }
 
