@@ -103,7 +103,7 @@ impl Cycle {
         let state = loop {
             pass += 1;
             let (observed, plan) = self.look(desired, blocked).await?;
-            let state = self.host_state(accepted.as_ref(), observed.node, &plan, &executed)?;
+            let state = self.host_state(accepted.as_deref(), observed.node, &plan, &executed)?;
             let idle = plan.guests.iter().all(|guest| guest.steps.is_empty());
             let node = self.observer.node().cloned();
             let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else { break state };

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::accept::{Offer, Verdict, accept};
 use crate::cycle::{Cycle, CycleEnd};
 use crate::hub::{Hub, HubError};
-use crate::node::metrics;
+use crate::node::Gauges;
 use crate::ops::Told;
 use crate::pve::Pve;
 use crate::state::{Boundary, LastSeen, State, StateError, Telling};
@@ -44,6 +44,7 @@ pub struct Daemon {
     pve: Pve,
     state: State,
     cycle: Cycle,
+    gauges: Gauges,
     blocked: bool,
     interval: Duration,
     /// The next pause should the hub be out of reach again.
@@ -68,6 +69,7 @@ impl Daemon {
             pve,
             state,
             cycle,
+            gauges: Gauges::new(),
             blocked: false,
             interval,
             reconnect: RECONNECT_FIRST,
@@ -197,7 +199,7 @@ impl Daemon {
         let offer = Offer { host_id: answer.host_id, generation, bytes };
         let last = self.state.accepted()?;
         let now = Timestamp::now();
-        let verdict = accept(self.host_id, last.as_ref(), &offer);
+        let verdict = accept(self.host_id, last.as_deref(), &offer);
         if !matches!(verdict, Verdict::Accept(_)) {
             // A hub that goes on offering what is not taken must not keep the box busy.
             self.poll_pause = jittered(UNWANTED_PAUSE);
@@ -237,7 +239,7 @@ impl Daemon {
         let end = tokio::select! {
             biased;
             end = self.cycle.run_telling(self.blocked, |state| { progress.send_replace(Some(state)); }) => end?,
-            never = report_progress(&self.hub, &self.pve, node, under_way) => match never {},
+            never = report_progress(&self.hub, (&self.pve, &mut self.gauges), node, under_way) => match never {},
         };
         self.unsettled = end.state.journal_open > 0;
         if end.cost.changing_requests > 0 {
@@ -248,11 +250,12 @@ impl Daemon {
                 "cycle done"
             );
         }
-        let report = report(&self.pve, self.cycle.observer().node(), end).await;
+        let report = report(&self.pve, &mut self.gauges, self.cycle.observer().node(), end).await;
         match self.hub.report(&report).await {
             Ok(control) => self.listen(control.poll_interval_s, control.blocked),
             Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
         }
+        self.pve.hang_up();
         self.send_receipts().await?;
         self.send_events().await
     }
@@ -304,13 +307,13 @@ impl Daemon {
 /// Reports each state that a running cycle shows, the newest first where the hub is slow. Never ends by itself.
 async fn report_progress(
     hub: &Hub,
-    pve: &Pve,
+    (pve, gauges): (&Pve, &mut Gauges),
     node: Option<NodeName>,
     mut under_way: watch::Receiver<Option<HostState>>,
 ) -> Infallible {
     while under_way.changed().await.is_ok() {
         let Some(state) = under_way.borrow_and_update().clone() else { continue };
-        let report = report(pve, node.as_ref(), CycleEnd { state, cost: CycleCost::default() }).await;
+        let report = report(pve, gauges, node.as_ref(), CycleEnd { state, cost: CycleCost::default() }).await;
         if let Err(error) = hub.report(&report).await {
             tracing::debug!(code = error.code(), "progress not delivered: {error}");
         }
@@ -318,8 +321,8 @@ async fn report_progress(
     std::future::pending().await
 }
 
-async fn report(pve: &Pve, node: Option<&NodeName>, end: CycleEnd) -> HostReport {
-    let metrics = metrics(pve, node, end.cost).await;
+async fn report(pve: &Pve, gauges: &mut Gauges, node: Option<&NodeName>, end: CycleEnd) -> HostReport {
+    let metrics = gauges.read(pve, node, end.cost).await;
     HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics, state: end.state }
 }
 

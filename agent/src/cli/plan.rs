@@ -50,7 +50,7 @@ fn read_desired(path: &Path) -> Result<DesiredState, CliError> {
 
 pub(super) fn in_force(config: &Config) -> Result<DesiredState, CliError> {
     let accepted = state_to_read(config)?.map(|state| state.accepted()).transpose()?.flatten();
-    accepted.map(|accepted| accepted.desired).ok_or(CliError::NoDocument)
+    accepted.map(|accepted| accepted.desired.clone()).ok_or(CliError::NoDocument)
 }
 
 /// Reads the node afresh and plans, with the budget the running agent has left.

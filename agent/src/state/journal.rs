@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 use serde::de::DeserializeOwned;
 
+use super::memory::JournalSummary;
 use super::op_ledger::Row;
 use super::{State, StateError};
 use crate::pve::Upid;
@@ -179,6 +180,9 @@ impl State {
 
     /// Entries without an outcome, oldest first.
     pub fn open_entries(&self) -> Result<Vec<OpenEntry>, StateError> {
+        if self.summary()?.open == 0 {
+            return Ok(Vec::new());
+        }
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
             "SELECT id, guest_id, vmid, kind, step, began_at_ms, upid FROM journal WHERE outcome IS NULL ORDER BY id",
@@ -207,15 +211,34 @@ impl State {
 
     /// How many entries are open.
     pub fn open_count(&self) -> Result<u64, StateError> {
-        let sql = self.sql();
-        let count = sql.query_row("SELECT count(*) FROM journal WHERE outcome IS NULL", [], |row| {
-            row.get::<_, i64>(0)
-        })?;
-        Ok(count.cast_unsigned())
+        Ok(self.summary()?.open)
+    }
+
+    fn summary(&self) -> Result<JournalSummary, StateError> {
+        if let Some(summary) = self.memory().journal {
+            return Ok(summary);
+        }
+        let summary = self.sql().query_row(
+            "SELECT (SELECT count(*) FROM journal WHERE outcome IS NULL),
+                    (SELECT coalesce(max(cycle), 0) FROM journal), (SELECT max(began_at_ms) FROM journal)",
+            [],
+            |row| {
+                Ok(JournalSummary {
+                    open: row.get::<_, i64>(0)?.cast_unsigned(),
+                    last_cycle: row.get::<_, i64>(1)?.cast_unsigned(),
+                    newest_began_ms: row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MIN),
+                })
+            },
+        )?;
+        self.remember(|memory| memory.journal = Some(summary));
+        Ok(summary)
     }
 
     /// Guests changed since `since`, counting a guest once per cycle: what the change budget is spent on.
     pub fn changes_since(&self, since: Timestamp) -> Result<u32, StateError> {
+        if self.summary()?.newest_began_ms < since.as_millisecond() {
+            return Ok(0);
+        }
         let sql = self.sql();
         let count = sql.query_row(
             "SELECT count(*) FROM (SELECT DISTINCT guest_id, cycle FROM journal WHERE began_at_ms >= ?1)",
@@ -227,10 +250,7 @@ impl State {
 
     /// The number of the next cycle.
     pub fn next_cycle(&self) -> Result<u64, StateError> {
-        let sql = self.sql();
-        let last =
-            sql.query_row("SELECT coalesce(max(cycle), 0) FROM journal", [], |row| row.get::<_, i64>(0))?;
-        Ok(last.cast_unsigned() + 1)
+        Ok(self.summary()?.last_cycle + 1)
     }
 
     /// The newest entries of a guest.

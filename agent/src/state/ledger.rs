@@ -1,6 +1,7 @@
 //! The document in force, what was last seen of the hub's, and how far the box has come.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, GuestId};
@@ -27,13 +28,24 @@ const REACHED: &str = "reached";
 const REFUSED: &str = "refused";
 const LAST_REPORT: &str = "last_report";
 const OUTCOMES: &str = "outcomes";
+/// The long values are read at the start only: remembering them would cost the box memory for nothing.
+const REMEMBERED_BYTES_MAX: usize = 256;
 const CLOCK_FLOOR: &str = "clock_floor_ms";
 
 type Outcomes = BTreeMap<GuestId, (Outcome, Timestamp)>;
 
 impl State {
     /// The document in force.
-    pub fn accepted(&self) -> Result<Option<Accepted>, StateError> {
+    pub fn accepted(&self) -> Result<Option<Rc<Accepted>>, StateError> {
+        if let Some(document) = &self.memory().document {
+            return Ok(document.clone());
+        }
+        let document = self.read_document()?.map(Rc::new);
+        self.remember(|memory| memory.document = Some(document.clone()));
+        Ok(document)
+    }
+
+    fn read_document(&self) -> Result<Option<Accepted>, StateError> {
         let row =
             self.sql().query_row("SELECT generation, digest, bytes FROM document WHERE id = 1", [], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?))
@@ -138,13 +150,26 @@ impl State {
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
-        let sql = self.sql();
-        let text =
-            sql.query_row("SELECT value FROM ledger WHERE name = ?1", [name], |row| row.get::<_, String>(0));
-        let Some(text) = text.optional()? else { return Ok(None) };
+        let Some(text) = self.text(name)? else { return Ok(None) };
         serde_json::from_str(&text)
             .map(Some)
             .map_err(|error| StateError::Damaged { what: name, text: error.to_string() })
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<Rc<str>>, StateError> {
+        if let Some(text) = self.memory().ledger.get(name) {
+            return Ok(text.clone());
+        }
+        let text = self
+            .sql()
+            .query_row("SELECT value FROM ledger WHERE name = ?1", [name], |row| row.get::<_, String>(0));
+        let text: Option<Rc<str>> = text.optional()?.map(Rc::from);
+        if text.as_ref().is_none_or(|text| text.len() <= REMEMBERED_BYTES_MAX) {
+            self.remember(|memory| {
+                memory.ledger.insert(name, text.clone());
+            });
+        }
+        Ok(text)
     }
 
     pub(super) fn put<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StateError> {

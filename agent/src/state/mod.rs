@@ -6,6 +6,7 @@
 mod book;
 mod journal;
 mod ledger;
+mod memory;
 mod op_ledger;
 mod outbox;
 mod trust;
@@ -20,6 +21,7 @@ use rusqlite::Connection;
 pub use book::{Book, Standing};
 pub use journal::{Boundary, EntryId, JournalEntry, OpenEntry, PastStep};
 pub use ledger::LastSeen;
+use memory::Memory;
 pub use outbox::Telling;
 
 /// The file's name within the state folder.
@@ -54,6 +56,7 @@ pub enum StateError {
 #[derive(Clone)]
 pub struct State {
     connection: Rc<RefCell<Connection>>,
+    memory: Rc<RefCell<Memory>>,
     book: Rc<RefCell<Book>>,
     probe: Option<Rc<dyn Fn(Boundary)>>,
 }
@@ -138,7 +141,7 @@ impl State {
 
     fn over(connection: Connection) -> Result<Self, StateError> {
         let connection = Rc::new(RefCell::new(connection));
-        let state = Self { connection, book: Rc::default(), probe: None };
+        let state = Self { connection, memory: Rc::default(), book: Rc::default(), probe: None };
         state.reload_book()?;
         Ok(state)
     }

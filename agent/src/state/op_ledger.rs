@@ -267,10 +267,14 @@ impl State {
 
     /// The envelopes that wait to be judged.
     pub fn held(&self) -> Result<Vec<String>, StateError> {
+        if self.memory().nothing_held {
+            return Ok(Vec::new());
+        }
         let sql = self.sql();
         let mut statement = sql.prepare_cached("SELECT blob FROM op_held ORDER BY rowid")?;
-        let rows = statement.query_map([], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let held = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<_>, _>>()?;
+        self.remember(|memory| memory.nothing_held = held.is_empty());
+        Ok(held)
     }
 
     /// Forgets a held envelope: it was rejected.

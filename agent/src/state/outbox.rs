@@ -84,6 +84,15 @@ impl State {
 
     /// The oldest events not yet acknowledged.
     pub fn untold(&self, most: usize) -> Result<Vec<Event>, StateError> {
+        if self.memory().outbox_empty {
+            return Ok(Vec::new());
+        }
+        let events = self.read_outbox(most)?;
+        self.remember(|memory| memory.outbox_empty = events.is_empty());
+        Ok(events)
+    }
+
+    fn read_outbox(&self, most: usize) -> Result<Vec<Event>, StateError> {
         let sql = self.sql();
         let mut statement = sql.prepare_cached("SELECT seq, event FROM outbox ORDER BY seq LIMIT ?1")?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
