@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use felhom_shared::desired::DesiredState;
+use felhom_shared::event::Severity;
 use felhom_shared::id::{Generation, GuestId, HostId};
 use felhom_shared::report::{
     CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, Outcome, StepOutcome,
@@ -22,7 +23,7 @@ use crate::ops::{Ops, Scene};
 use crate::plan::{Limits, Plan, plan};
 use crate::pve::Pve;
 use crate::report::{guest_reports, pending_ops, tellings};
-use crate::state::{State, StateError};
+use crate::state::{State, StateError, Telling};
 
 /// A guest is created, grown and started in three passes; more than this many means going round in circles.
 const PASSES_MAX: usize = 8;
@@ -233,12 +234,22 @@ impl Cycle {
         }
         let now = Timestamp::now();
         for telling in tellings(self.last.as_ref(), state) {
+            log(&telling);
             self.state.tell(&telling, now)?;
         }
         self.state.put_outcomes(state, now)?;
         self.state.put_last_report(state)?;
         self.last = Some(state.clone());
         Ok(())
+    }
+}
+
+/// The box's own log says what the hub is told: a hub that keeps it to itself hides nothing from a person at the box.
+fn log(telling: &Telling) {
+    match telling.severity {
+        Severity::Info => tracing::info!(kind = telling.kind, "{}", telling.text),
+        Severity::Warning => tracing::warn!(kind = telling.kind, "{}", telling.text),
+        Severity::Error => tracing::error!(kind = telling.kind, "{}", telling.text),
     }
 }
 

@@ -2,24 +2,27 @@
 
 use std::process::ExitCode;
 
+use felhom_shared::signed::Rejection;
 use felhom_shared::text::chain;
 use felhom_shared::wire::PollQuery;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::paint::{Tone, clean, json, line, paint};
-use super::setup::{block_on, hub, observer, pve};
+use super::setup::{block_on, hub, observer, pve, state_to_read};
 use super::{Cli, CliError};
 use crate::config::Config;
 use crate::observe::failure;
 use crate::pve::{Permissions, Pve};
 
 /// What the guests' part of the work needs, on the path where it is checked.
-const PRIVILEGES: [(&str, &str); 14] = [
+const PRIVILEGES: [(&str, &str); 16] = [
     ("/vms", "VM.Audit"),
     ("/vms", "VM.Allocate"),
     ("/vms", "VM.Clone"),
     ("/vms", "VM.PowerMgmt"),
+    ("/vms", "VM.Backup"),
+    ("/vms", "VM.Snapshot.Rollback"),
     ("/vms", "VM.Config.CPU"),
     ("/vms", "VM.Config.Memory"),
     ("/vms", "VM.Config.Disk"),
@@ -56,6 +59,7 @@ pub(super) fn doctor(cli: &Cli) -> Result<ExitCode, CliError> {
         Ok(config) => {
             findings.push(good("configuration", cli.config.display().to_string()));
             findings.push(disk(&config));
+            findings.push(trust(&config)?);
             findings.extend(block_on(async {
                 let mut found = check_pve(&config).await;
                 found.extend(check_hub(&config).await);
@@ -97,6 +101,27 @@ fn disk(config: &Config) -> Finding {
         }
         Err(error) => bad("state folder", format!("{} cannot be measured: {error}", folder.display())),
     }
+}
+
+/// Not set up is no failure: such a box does everything that is routine, and holds the rest.
+fn trust(config: &Config) -> Result<Finding, CliError> {
+    let Some(genesis) = &config.trust.genesis_sha256 else {
+        return Ok(good("trust", "trust.genesis_sha256 is not set: what needs a signature stays held"));
+    };
+    let Some(state) = state_to_read(config)? else {
+        return Ok(good("trust", "the keyset comes with the first answer of the hub"));
+    };
+    if state.book().is_damaged() {
+        return Ok(bad("trust", format!("{}: see docs/signing.md", Rejection::LedgerDamaged)));
+    }
+    Ok(match state.trusted(genesis) {
+        Ok(Some(trusted)) => good("trust", format!("keyset {} is in force", trusted.keyset().version)),
+        Ok(None) => bad("trust", "no keyset has come from the hub: `felhom-sign keyset upload` publishes it"),
+        Err(error) => bad(
+            "trust",
+            format!("{}. If the digest was changed on purpose: felhom-agent trust reset", chain(&error)),
+        ),
+    })
 }
 
 async fn check_pve(config: &Config) -> Vec<Finding> {

@@ -1,4 +1,4 @@
-//! The command line: `run` is the daemon, everything else looks and acts on nothing.
+//! The command line: `run` is the daemon, `trust reset` is for the console, everything else looks and acts on nothing.
 //!
 //! Exit codes: 0 well, 1 failed, 2 wrong use; `plan` adds 10 (steps would run) and 11 (something is held,
 //! refused or unreadable).
@@ -10,6 +10,7 @@ mod plan;
 mod run;
 mod setup;
 mod status;
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,11 @@ enum Command {
     },
     /// Check everything the agent needs, and say what to do.
     Doctor,
+    /// Whom this box trusts.
+    Trust {
+        #[command(subcommand)]
+        trust: trust::Trust,
+    },
 }
 
 /// Runs the command line.
@@ -69,6 +75,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Plan { desired } => plan::plan(cli, desired.as_deref()),
         Command::Explain { guest } => explain::explain(cli, guest),
         Command::Doctor => doctor::doctor(cli),
+        Command::Trust { trust } => trust::trust(cli, trust),
     };
     result.unwrap_or_else(|error| {
         paint::error(&error);

@@ -39,7 +39,7 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
 }
 
 /// One agent at a time on one state: two would each take the other's steps for a stranger's.
-fn lock(folder: &Path) -> Result<Flock<std::fs::File>, CliError> {
+pub(super) fn lock(folder: &Path) -> Result<Flock<std::fs::File>, CliError> {
     let path = folder.join("agent.lock");
     let file =
         std::fs::File::create(&path).map_err(|source| CliError::Read { path: path.clone(), source })?;

@@ -41,6 +41,10 @@ pub enum CliError {
     NoGuest(String),
     #[error("another agent runs on this state (it holds {0})")]
     Locked(PathBuf),
+    #[error(
+        "a step that was signed for is under way: let `felhom-agent run` find out what became of it, then reset"
+    )]
+    GuardedStepOpen,
     #[error("the runtime cannot be started")]
     Runtime(#[source] std::io::Error),
 }

@@ -57,6 +57,15 @@ fn print(report: &HostState) {
     for guest in &report.unmanaged {
         line(&paint(Tone::Quiet, &format!("{:>9}  {}  unmanaged", guest.vmid, guest.name)));
     }
+    for pending in &report.ops.pending {
+        line(&paint(Tone::Busy, &format!("to be signed: {}", clean(&pending.text))));
+    }
+    for receipt in &report.ops.receipts {
+        let word = format!("{:?}", receipt.state).to_lowercase();
+        let why = receipt.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        let what = if receipt.op.is_empty() { "operation" } else { &receipt.op };
+        line(&format!("{what} {} {word}{}", &receipt.op_id[..12.min(receipt.op_id.len())], clean(&why)));
+    }
     if report.journal_open > 0 {
         line(&paint(Tone::Busy, &format!("{} steps are open in the journal", report.journal_open)));
     }

@@ -2,6 +2,7 @@
 
 use felhom_shared::desired::DesiredState;
 use felhom_shared::event::Severity;
+use felhom_shared::limits::OPS_PER_POLL_MAX;
 use felhom_shared::report::{LedgerHead, Receipt, ReceiptState};
 use felhom_shared::signed::{self, Clock, OpId, Rejection, Request, VerifiedOp};
 use felhom_shared::wire::{OpReceipt, QueueState, QueuedOp};
@@ -38,7 +39,7 @@ impl Ops {
                     self.state.tell(&Telling::of_host("keyset_accepted", Severity::Warning, text), now)?;
                 }
                 Err(rejection) => {
-                    self.refuse(OpId::of(blob.as_bytes()), "keyset", &rejection, now)?;
+                    self.refuse(&OpId::of(blob.as_bytes()), "keyset", &rejection, now)?;
                     break;
                 }
             }
@@ -70,7 +71,14 @@ impl Ops {
     ) -> Result<Vec<Told>, StateError> {
         self.state.clear_ledger(clock::reading(&self.state, now)?.now_ms(), WEEK_MS, now)?;
         let mut told = Vec::new();
-        for op in queued {
+        if queued.len() > OPS_PER_POLL_MAX {
+            // Each costs a check and a line that is kept until the hub has it: so many at a time, and no more.
+            tracing::warn!(
+                "the hub sent {} operations at once, {OPS_PER_POLL_MAX} are looked at",
+                queued.len()
+            );
+        }
+        for op in queued.iter().take(OPS_PER_POLL_MAX) {
             // The id is made here: a hub that mislabels an envelope only confuses its own queue.
             let op_id = OpId::of(op.blob.as_bytes());
             told.extend(self.take(&op_id, &op.blob, desired, now)?);
@@ -129,7 +137,7 @@ impl Ops {
             }
             Err(rejection) => {
                 self.state.drop_held(op_id)?;
-                self.refuse(op_id.clone(), "", &rejection, now)?;
+                self.refuse(op_id, "", &rejection, now)?;
                 Ok(Some((op_id.clone(), rejected(&rejection))))
             }
         }
@@ -251,7 +259,13 @@ impl Ops {
     }
 
     /// Logs, tells and reports a rejection. Costs the ledger nothing, and what comes again is not told again.
-    fn refuse(&self, op_id: OpId, op: &str, rejection: &Rejection, now: Timestamp) -> Result<(), StateError> {
+    fn refuse(
+        &self,
+        op_id: &OpId,
+        op: &str,
+        rejection: &Rejection,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
         let mut rejected = self.rejected.borrow_mut();
         let op_id_text = op_id.to_string();
         if rejected.iter().any(|receipt| receipt.op_id == op_id_text) {

@@ -141,29 +141,29 @@ impl Book {
                 };
                 self.standings.insert(op_id, Entry { first: seq, last: seq, standing });
             }
-            Row::Begun { op_id, at } => self.move_to(&op_id, seq, ReceiptState::Started, (None, None), at),
-            Row::Ended { op_id, state, code, text, at } => self.move_to(&op_id, seq, state, (code, text), at),
+            Row::Begun { op_id, at } => {
+                if let Some(standing) = self.moved(&op_id, seq) {
+                    (standing.state, standing.at) = (ReceiptState::Started, at);
+                }
+            }
+            Row::Ended { op_id, state, code, text, at } => {
+                if let Some(standing) = self.moved(&op_id, seq) {
+                    (standing.state, standing.code, standing.text, standing.at) = (state, code, text, at);
+                }
+            }
             Row::Floor { floor, .. } => self.floor = self.floor.max(floor),
             Row::Rebased { .. } => self.rebased_above = seq - 1,
         }
     }
 
-    fn move_to(
-        &mut self,
-        op_id: &OpId,
-        seq: u64,
-        state: ReceiptState,
-        (code, text): (Option<String>, Option<String>),
-        at: Timestamp,
-    ) {
+    /// The operation that a row moves on. A row without the ones before it was not written by an agent.
+    fn moved(&mut self, op_id: &OpId, seq: u64) -> Option<&mut Standing> {
         let Some(entry) = self.standings.get_mut(op_id) else {
-            // An end without a beginning was not written by an agent.
             self.damaged = true;
-            return;
+            return None;
         };
         entry.last = seq;
-        let standing = &mut entry.standing;
-        (standing.state, standing.code, standing.text, standing.at) = (state, code, text, at);
+        Some(&mut entry.standing)
     }
 
     /// How an operation stands.

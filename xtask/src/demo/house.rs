@@ -5,16 +5,18 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::signing::Keys;
 use crate::Failed;
 use crate::process::{Running, built, cargo, must, output, wait_for};
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
-const HOST: &str = "kovacs-haz";
-const OPERATOR: &str = "demo";
+pub(super) const HOST: &str = "kovacs-haz";
+pub(super) const OPERATOR: &str = "demo";
 /// The hub's certificate is the demo's own, and so is this password: it guards a loopback port for as long as
 /// the demo runs.
 const PASSWORD: &str = "loopback-demo-only";
@@ -26,7 +28,18 @@ const INTERVAL_S: u32 = 5;
 /// Builds the programs.
 pub(super) fn build() -> Result<(), Failed> {
     println!("building hub, agent and fake Proxmox node");
-    must(&mut cargo(&["build", "--quiet", "-p", "fake-pve", "-p", "felhom-hub", "-p", "felhom-agent"]))
+    must(&mut cargo(&[
+        "build",
+        "--quiet",
+        "-p",
+        "fake-pve",
+        "-p",
+        "felhom-hub",
+        "-p",
+        "felhom-agent",
+        "-p",
+        "felhom-sign",
+    ]))
 }
 
 /// Everything that runs.
@@ -37,6 +50,7 @@ pub(super) struct House {
     folder: tempfile::TempDir,
     url: String,
     generation: u64,
+    keys: Rc<Keys>,
 }
 
 impl House {
@@ -61,9 +75,12 @@ impl House {
         let address =
             wait_for("the fake node's start", START_PATIENCE, || Ok(read(&pve_dir.join("address"))))?;
         let (hub, url, slip) = start_hub(path, port)?;
-        write_agent_config(path, &slip, &url, &format!("https://{}", address.trim()))?;
-        let agent = Some(start_agent(path)?);
-        Ok(Self { agent, hub, pve, folder, url, generation: 0 })
+        let (keys, genesis) = Keys::make(path)?;
+        write_agent_config(path, &slip, &genesis, (&url, &format!("https://{}", address.trim())))?;
+        let house = Self { agent: None, hub, pve, folder, url, generation: 0, keys: Rc::new(keys) };
+        house.keys.introduce(&house)?;
+        let agent = Some(start_agent(house.folder())?);
+        Ok(Self { agent, ..house })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -103,7 +120,23 @@ impl House {
         Ok(rows[0].clone())
     }
 
-    fn hub_command(&self) -> Command {
+    /// The queue of signed operations, newest first, as `felhom-hub ops --json` shows it.
+    pub(super) fn ops(&self) -> Result<Value, Failed> {
+        let text = output(self.hub_command().args(["ops", HOST, "--json"]))?;
+        serde_json::from_str(&text).map_err(|error| Failed::said(format!("{error} in {text}")))
+    }
+
+    /// The hub's address.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The operator's keys.
+    pub(super) fn keys(&self) -> Rc<Keys> {
+        Rc::clone(&self.keys)
+    }
+
+    pub(super) fn hub_command(&self) -> Command {
         let mut command = Command::new(built("felhom-hub"));
         command.arg("--data").arg(self.folder.path().join("hub"));
         command
@@ -226,12 +259,17 @@ fn add_operator(command: &mut Command) -> Result<(), Failed> {
     if status.success() { Ok(()) } else { Err(Failed::Status { what: what(), status }) }
 }
 
-fn write_agent_config(folder: &Path, slip: &Slip, hub_url: &str, pve_url: &str) -> Result<(), Failed> {
+fn write_agent_config(
+    folder: &Path,
+    slip: &Slip,
+    genesis: &str,
+    (hub_url, pve_url): (&str, &str),
+) -> Result<(), Failed> {
     write(&folder.join("hub-key"), &slip.key, 0o600)?;
     let at = |name: &str| folder.join(name).display().to_string();
     let text = format!(
         "host_id = \"{}\"\nstate_dir = \"{}\"\n\n[hub]\nurl = \"{hub_url}\"\npins = [\"{}\"]\nkey_file = \"{}\"\n\n\
-         [pve]\nurl = \"{pve_url}\"\ncertificate = \"{}\"\ntoken_file = \"{}\"\n",
+         [pve]\nurl = \"{pve_url}\"\ncertificate = \"{}\"\ntoken_file = \"{}\"\n\n[trust]\ngenesis_sha256 = \"{genesis}\"\n",
         slip.host_id,
         at("agent"),
         slip.pin,
@@ -252,7 +290,7 @@ fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok().filter(|text| !text.trim().is_empty())
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failed> {
+pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failed> {
     let failed = |source| Failed::File { path: PathBuf::from(path), source };
     let mut file = fs::OpenOptions::new()
         .write(true)

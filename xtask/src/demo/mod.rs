@@ -5,6 +5,7 @@
 
 mod house;
 mod once;
+mod signing;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -54,10 +55,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     let began = Instant::now();
     house.publish(&desired)?;
     follow(&mut house)?;
-    println!("converged in {:.1} s", began.elapsed().as_secs_f64());
+    let converged_in = began.elapsed();
+    println!("converged in {:.1} s", converged_in.as_secs_f64());
     if args.once {
-        once::run(&mut house, &desired, began.elapsed())?;
+        once::run(&mut house, &desired, converged_in)?;
     } else {
+        if args.desired.is_none() {
+            let keys = house.keys();
+            signing::give_one_up(&mut house, &keys, &desired)?;
+        }
         stay(&mut house, &desired)?;
     }
     house.end(args.keep)

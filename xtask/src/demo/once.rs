@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::house::House;
-use super::{CONVERGE_PATIENCE, is_converged};
+use super::{CONVERGE_PATIENCE, is_converged, signing};
 use crate::Failed;
 use crate::process::wait_for;
 
@@ -28,6 +28,7 @@ pub(super) fn run(house: &mut House, desired: &Path, converged_in: Duration) -> 
     rows.push(quiet_cycle(house)?);
     rows.push(drift(house)?);
     rows.push(killed(house, desired)?);
+    rows.push(signed_away(house, desired)?);
     rows.push(on_the_hub(house)?);
     println!();
     for Row { what, saw } in &rows {
@@ -90,6 +91,14 @@ fn killed(house: &mut House, desired: &Path) -> Result<Row, Failed> {
         what: "agent killed with -9 in the middle of a create",
         saw: "adopted: 1 create, 1 volume".to_owned(),
     })
+}
+
+/// A guest is given up: held until the operator signs, then destroyed once.
+fn signed_away(house: &mut House, desired: &Path) -> Result<Row, Failed> {
+    house.ctl(&["task-ms", "600"])?;
+    let keys = house.keys();
+    let state = signing::give_one_up(house, &keys, desired)?;
+    Ok(Row { what: "guest given up: held, signed, destroyed", saw: format!("receipt: {state}") })
 }
 
 fn on_the_hub(house: &House) -> Result<Row, Failed> {

@@ -183,15 +183,23 @@ impl Finder<'_> {
     }
 
     fn compare_mount(&mut self, slot: &str, mount: &Mount, volume: &PropertyString) {
+        let backed_up = volume.boolean("backup").unwrap_or(false);
+        if backed_up && !mount.backup {
+            let text =
+                format!("{slot} is in the guest's backups: leaving it out of them waits for a signature");
+            self.note(NoteKind::Held, "backup_off_needs_signature", text);
+        }
+        // Raised at once, never lowered.
+        let backup = backed_up || mount.backup;
         let same = volume.get("mp") == Some(mount.path.as_str())
-            && volume.boolean("backup").unwrap_or(false) == mount.backup
+            && backed_up == backup
             && volume.boolean("ro").unwrap_or(false) == mount.read_only;
         if same {
             return;
         }
         let mut merged = volume.clone();
         merged.set("mp", mount.path.clone());
-        merged.set("backup", u8::from(mount.backup).to_string());
+        merged.set("backup", u8::from(backup).to_string());
         merged.remove("ro");
         if mount.read_only {
             merged.set("ro", "1");
@@ -212,7 +220,11 @@ impl Finder<'_> {
     }
 
     fn refuse(&mut self, code: &str, text: String) {
-        self.notes.push(Note { kind: NoteKind::Refused, code: code.to_owned(), text });
+        self.note(NoteKind::Refused, code, text);
+    }
+
+    fn note(&mut self, kind: NoteKind, code: &str, text: String) {
+        self.notes.push(Note { kind, code: code.to_owned(), text });
     }
 
     fn into_difference(self) -> Difference {

@@ -385,6 +385,27 @@ fn guarded_wishes_are_held_and_the_rest_goes_on() {
 }
 
 #[test]
+fn leaving_a_volume_out_of_the_backups_is_held_and_taking_it_in_is_not() {
+    let with = |backup, read_only| {
+        let source = MountSource::Volume(disk(8));
+        let mount = Mount { path: "/data".to_owned(), source, backup, read_only };
+        GuestSpec { mounts: BTreeMap::from([("mp0".to_owned(), mount)]), ..spec(1) }
+    };
+    let plan = |from: &GuestSpec, to: &GuestSpec| {
+        plan_guest(to, &converged(from), None, (None, Timestamp::UNIX_EPOCH))
+    };
+    let held = plan(&with(true, false), &with(false, false));
+    assert_eq!((held.outcome, held.steps.len()), (Outcome::Held, 0));
+    assert_eq!(held.notes[0].code, "backup_off_needs_signature");
+    let beside = plan(&with(true, false), &with(false, true));
+    let [Step::SetConfig(change)] = &beside.steps[..] else { panic!("{:?}", beside.steps) };
+    assert!(change.set["mp0"].contains("backup=1") && change.set["mp0"].contains("ro=1"));
+    let raised = plan(&with(false, false), &with(true, false));
+    let [Step::SetConfig(change)] = &raised.steps[..] else { panic!("{:?}", raised.steps) };
+    assert!(change.set["mp0"].contains("backup=1") && raised.notes.is_empty());
+}
+
+#[test]
 fn the_budget_and_the_back_off_take_steps_back() {
     let specs = [spec(1), spec(2), spec(3)];
     let failing = specs[0].guest_id;
