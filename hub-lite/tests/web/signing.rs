@@ -56,7 +56,7 @@ async fn a_held_step_stands_on_the_page_with_the_command_that_signs_it() {
     page.has(text);
     page.has("vmid 101");
     page.has("<b><bdi>web</bdi></b>");
-    page.has("felhom-sign --pending --hub https://127.0.0.1:8443 --ca hub-cert.pem --key-file operator-key --host kovacs-haz");
+    page.has("felhom-sign --pending --hub https://127.0.0.1:8443 --ca hub-cert.pem --key-file operator-key --key ops --host kovacs-haz");
     page.has("version 3");
     page.lacks("trusts no key");
     visitor.get("/").await.has("1 to sign");
