@@ -7,11 +7,14 @@ use std::time::Duration;
 use felhom_hub::config::Config;
 use felhom_hub::publish::{Author, publish};
 use felhom_hub::serve::{self, Running};
+use felhom_hub::signed::{Uploader, hand_in, hand_in_keyset};
 use felhom_hub::state::AppState;
-use felhom_hub::store::{hosts, keys};
+use felhom_hub::store::{host_state, hosts, keys, signed_ops};
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, HostId};
 use felhom_shared::key::{ApiKey, KeyKind};
+use felhom_shared::report::HostState;
+use felhom_shared::wire::QueueState;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -91,6 +94,43 @@ impl LocalHub {
             state.reload(host_id).await.expect("the store works");
             published.generation
         })
+    }
+
+    /// Hands a signed operation in, as the operator's upload does.
+    pub fn hand_in(&self, host_id: HostId, envelope: &str) {
+        let state = self.running().state.clone();
+        let envelope = envelope.to_owned();
+        let handed =
+            self.runtime.block_on(hand_in(&state, host_id, envelope.into_bytes(), Uploader::now("test")));
+        handed.expect("the queue takes it");
+    }
+
+    /// Publishes the first keyset.
+    pub fn put_keyset(&self, version: u64, envelope: &str) {
+        let state = self.running().state.clone();
+        let envelope = envelope.to_owned().into_bytes();
+        let put = self.runtime.block_on(hand_in_keyset(&state, version, envelope, Uploader::now("test")));
+        put.expect("the hub keeps it");
+    }
+
+    /// The queue of a host: every operation with its state and code, newest first.
+    #[must_use]
+    pub fn ops(&self, host_id: HostId) -> Vec<(QueueState, Option<String>)> {
+        let state = self.running().state.clone();
+        let listed = self
+            .runtime
+            .block_on(async { state.store.read(move |sql| signed_ops::list(sql, host_id, 50)).await });
+        listed.expect("the store works").into_iter().map(|op| (op.state, op.code)).collect()
+    }
+
+    /// What the host last reported of itself.
+    #[must_use]
+    pub fn reported(&self, host_id: HostId) -> Option<HostState> {
+        let state = self.running().state.clone();
+        let latest = self
+            .runtime
+            .block_on(async { state.store.read(move |sql| host_state::latest(sql, host_id)).await });
+        latest.expect("the store works").map(|latest| latest.state)
     }
 
     /// The host as the hub sees it.

@@ -3,21 +3,24 @@
 //!
 //! The kill is exact: the n-th passing of each boundary, for every n there is.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails; it tells how much it did"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails; it tells how much it did")]
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fake_pve::{Fault, Options};
 use felhom_agent::state::Boundary;
 use felhom_shared::desired::{DesiredState, GuestSpec, Presence};
 use felhom_shared::report::{Outcome, ReceiptState};
-use felhom_tests::{Agent, House, Key, Keyring, Killed, document, lxc, qemu};
+use felhom_shared::wire::QueueState;
+use felhom_tests::{
+    Agent, House, Key, Keyring, Killed, LocalHub, document, eventually, lxc, qemu, wait_until,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const BOUNDARIES: [Boundary; 8] = [
     Boundary::BeforeReserve,
@@ -160,6 +163,54 @@ fn a_destruction_whose_answer_is_lost_is_found_or_left_to_a_person_and_never_ask
             ReceiptState::Applied | ReceiptState::Interrupted | ReceiptState::Failed
         ));
         assert_eq!(house.changes_to("DELETE", "/101"), 1);
+    }
+}
+
+/// The whole agent beside the real hub, killed around the telling of a receipt.
+#[test]
+fn a_receipt_reaches_the_hub_wherever_the_agent_dies() {
+    for boundary in [Boundary::BeforeTold, Boundary::AfterTold] {
+        for nth in 1..=2 {
+            let (keyring, hub) = (Keyring::new(), LocalHub::start());
+            let enrolled = hub.enrol(1).remove(0);
+            hub.put_keyset(1, &keyring.keyset_blob());
+            let house = House::new().trusting(&keyring);
+            let (url, pin) = hub.at();
+            let at = (url.as_str(), pin.as_str());
+            let agent = house.run_as(enrolled.host_id, &enrolled.key, at);
+            hub.publish(enrolled.host_id, &document([lxc(101, "goes"), lxc(102, "stays")]));
+            wait_until("the guests run", PATIENCE, || house.runs(101) && house.runs(102));
+            hub.publish(enrolled.host_id, &asked_away(lxc(101, "goes")));
+            let pending = eventually("the held step is reported", PATIENCE, || {
+                hub.reported(enrolled.host_id)?.ops.pending.into_iter().next()
+            });
+            agent.stop();
+            hub.hand_in(enrolled.host_id, &keyring.release(&pending));
+
+            let dead = Arc::new(AtomicBool::new(false));
+            let died = Arc::clone(&dead);
+            let doomed = house.run_probed(enrolled.host_id, &enrolled.key, at, move || {
+                let passed = Cell::new(0);
+                Rc::new(move |here| {
+                    if here == boundary {
+                        passed.set(passed.get() + 1);
+                        if passed.get() == nth {
+                            died.store(true, Ordering::Relaxed);
+                            Killed::now();
+                        }
+                    }
+                })
+            });
+            wait_until("the agent dies", PATIENCE, || dead.load(Ordering::Relaxed));
+            drop(doomed);
+            let agent = house.run_as(enrolled.host_id, &enrolled.key, at);
+            wait_until("the hub hears of it", PATIENCE, || {
+                hub.ops(enrolled.host_id) == [(QueueState::Applied, None)]
+            });
+            agent.stop();
+            assert_eq!(house.changes_to("DELETE", "/101"), 1, "{boundary:?} {nth}");
+            assert!(!house.control().snapshot().guests.contains_key(&101));
+        }
     }
 }
 
