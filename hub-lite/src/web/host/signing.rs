@@ -111,7 +111,9 @@ pub(super) fn command(host: &Host, config: &Config) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let is_plain = host.name.chars().all(plain) && !host.name.starts_with('-') && !host.name.is_empty();
     let name = if is_plain { host.name.clone() } else { host.host_id.to_string() };
-    format!("felhom-sign --pending --hub {url} --ca hub-cert.pem --key-file operator-key --key ops --host {name}")
+    format!(
+        "felhom-sign --pending --hub {url} --ca hub-cert.pem --key-file operator-key --key ops --host {name}"
+    )
 }
 
 impl WaitingRow {
