@@ -1,8 +1,8 @@
 //! What only a signature releases: held without one, done once with one, and void when the guest is another.
 
-use felhom_shared::desired::{DesiredState, GuestSpec, Power, Presence};
+use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec, Power, Presence};
 use felhom_shared::report::{Outcome, ReceiptState};
-use felhom_shared::signed::{Expect, Request, ResetGeneration, RollbackGuest, VoidBefore};
+use felhom_shared::signed::{Expect, Request, ResetGeneration, RestoreGuest, RollbackGuest, VoidBefore};
 use felhom_shared::wire::QueueState;
 use felhom_tests::{Agent, House, Keyring, Told, document, guest_id, lxc, op_on, qemu};
 
@@ -162,6 +162,44 @@ fn a_rollback_goes_to_the_signed_snapshot_and_to_no_other_of_that_name() {
     assert_eq!(state_of(&agent), [ReceiptState::Rejected, ReceiptState::Applied]);
     assert_eq!(house.changes_to("POST", "/snapshot/before/rollback"), 1);
     assert!(house.runs(101), "and the document's wish for power holds again");
+}
+
+#[test]
+fn a_restore_overwrites_the_guest_once_and_only_under_a_signature() {
+    for spec in [lxc(101, "web"), qemu(101, "web")] {
+        let keyring = Keyring::new();
+        let house = House::new().trusting(&keyring);
+        let mut agent = house.agent();
+        let desired = document([spec.clone()]);
+        agent.desire(&desired);
+        agent.settle();
+        let volid = house.control().take_backup(101, "local").unwrap();
+        house.control().edit_config(101, "description", Some("written after the backup")).unwrap();
+        let config = house.control().snapshot().guests[&101].digest();
+        let request = Request::RestoreGuest(RestoreGuest {
+            volid: volid.try_into().unwrap(),
+            expect: Expect {
+                vmid: spec.vmid,
+                name: spec.name.clone(),
+                config_digest: Some(config.try_into().unwrap()),
+            },
+        });
+        let envelope = keyring.sign(&keyring.issued(op_on(guest_id(101), request)));
+        assert_eq!(agent.hand_in(&envelope).state, QueueState::Delivered);
+        agent.time_passes();
+        agent.settle();
+        assert_eq!(state_of(&agent), [ReceiptState::Applied]);
+        assert_ne!(house.value(101, "description").as_deref(), Some("written after the backup"));
+        house.obeys(&desired);
+        house.is_tidy();
+        agent.hand_in(&envelope);
+        agent.time_passes();
+        agent.settle();
+        let over = |request: &fake_pve::LoggedRequest| {
+            request.params.iter().any(|(key, value)| key == "force" && value == "1")
+        };
+        assert_eq!(house.changes().iter().filter(|request| over(request)).count(), 1);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::requests::{Counters, LoggedRequest};
 use crate::size::GIB;
 use crate::state::config;
 use crate::state::guest::{Config, Guest, GuestSnapshot, Kind};
-use crate::state::storage::Storage;
+use crate::state::storage::{Content, Storage, Volume};
 use crate::state::{Download, Snapshot, World, now};
 use crate::{ControlError, StartError};
 
@@ -202,6 +202,28 @@ impl Control {
             let config = guest.config.clone();
             guest.snapshots.insert(name.to_owned(), GuestSnapshot { config, snaptime: now() });
             guest.config.insert("parent".to_owned(), name.to_owned());
+        })
+    }
+
+    /// The customer backs a guest up to `storage`, without a task. Returns the archive.
+    ///
+    /// # Errors
+    /// Where there is no such guest.
+    pub fn take_backup(&self, vmid: u32, storage: &str) -> Result<String, ControlError> {
+        self.engine.change(|world| {
+            let guest = world.guests.get(&vmid).ok_or(ControlError::NoGuest(vmid))?;
+            let mut kept = guest.config.clone();
+            kept.retain(|key, _| key != "lock" && key != "parent" && !key.starts_with("unused"));
+            let (kind, format) = (guest.kind, if guest.kind == Kind::Lxc { "tar.zst" } else { "vma.zst" });
+            let number = world.volumes.len();
+            let volid = format!("{storage}:backup/vzdump-{}-{vmid}-by_hand-{number}.{format}", kind.name());
+            let volume = Volume {
+                vmid: Some(vmid),
+                backup_of: Some((kind, kept)),
+                ..Volume::new(Content::Backup, 34_070_219, format)
+            };
+            world.volumes.insert(volid.clone(), volume);
+            Ok(volid)
         })
     }
 
