@@ -262,13 +262,16 @@ impl Daemon {
 
     /// Sends the outbox, oldest first, until it is empty or the hub does not answer.
     async fn send_events(&self) -> Result<(), StateError> {
+        let mut begun_anew = false;
         loop {
             let events = self.state.untold(EVENTS_PER_POST_MAX)?;
             let Some(newest) = events.last().map(|event| event.seq) else { return Ok(()) };
             let ack = match self.hub.events(self.state.outbox_id()?, events).await {
                 Ok(ack) => ack,
-                Err(HubError::Refused { answer, .. }) if answer.code == "events_gap" => {
-                    // The hub has lost what it once acknowledged: what is still here begins a new outbox.
+                Err(HubError::Refused { answer, .. }) if answer.code == "events_gap" && !begun_anew => {
+                    // The hub has lost what it once acknowledged: what is still here begins a new outbox. Once: a
+                    // hub that refuses that too must not keep the box from everything else.
+                    begun_anew = true;
                     tracing::warn!(
                         code = answer.code,
                         "the hub has lost events of this box: {}",
