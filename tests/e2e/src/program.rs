@@ -1,7 +1,7 @@
 //! The real programs, as processes. Each is ended by its own id, at the latest when its handle is dropped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use nix::sys::signal::{Signal, kill};
@@ -25,6 +25,20 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self { child }
+    }
+
+    /// Runs one of the workspace's programs to its end.
+    #[must_use]
+    pub fn output(name: &str, args: &[&str]) -> Output {
+        let run = Command::new(path_of(name)).args(args).stdin(Stdio::null()).env("NO_COLOR", "1").output();
+        run.unwrap_or_else(|error| panic!("{name} does not start: {error}"))
+    }
+
+    /// Runs one of the workspace's programs to its end, and returns what it said.
+    #[must_use]
+    pub fn run(name: &str, args: &[&str]) -> Output {
+        let output = Command::new(path_of(name)).args(args).stdin(Stdio::null()).output();
+        output.unwrap_or_else(|error| panic!("{name} does not start: {error}"))
     }
 
     /// Ends it at once, as a power cut would.

@@ -1,6 +1,6 @@
 //! What only a signature releases: held without one, done once with one, and void when the guest is another.
 
-use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec, Power, Presence};
+use felhom_shared::desired::{DesiredState, GuestSpec, Power, Presence};
 use felhom_shared::report::{Outcome, ReceiptState};
 use felhom_shared::signed::{Expect, Request, ResetGeneration, RestoreGuest, RollbackGuest, VoidBefore};
 use felhom_shared::wire::QueueState;
