@@ -57,10 +57,20 @@ impl Keys {
         write(&self.at("api-key"), made["key"].as_str().unwrap_or_default(), 0o600)
     }
 
+    /// Notes the names that the operator trusts, as they would be noted on the day a host or guest was made.
+    fn note_names(&self, house: &House, document: &Value) -> Result<(), Failed> {
+        let host = house.host()?;
+        let mut text = format!("[hosts]\n{} = {}\n\n[guests]\n", host["host_id"], host["name"]);
+        for guest in document["guests"].as_array().into_iter().flatten() {
+            text.push_str(&format!("{} = {}\n", guest["guest_id"], guest["name"]));
+        }
+        write(&self.at("inventory.toml"), &text, 0o644)
+    }
+
     fn pending(&self, house: &House) -> Command {
         let mut command = self.sign(&["--pending", "--host", HOST, "--hub", house.url()]);
         command.arg("--ca").arg(house.folder().join("hub/hub-cert.pem"));
-        command.arg("--key-file").arg(self.at("api-key"));
+        command.arg("--key-file").arg(self.at("api-key")).arg("--inventory").arg(self.at("inventory.toml"));
         command
     }
 
@@ -79,7 +89,7 @@ impl Keys {
 /// Returns what the queue says of the operation.
 pub(super) fn give_one_up(house: &mut House, keys: &Keys, desired: &Path) -> Result<String, Failed> {
     println!("\n\"presence\": \"absent\" for {GONE} in {}", desired.display());
-    ask_away(desired)?;
+    keys.note_names(house, &ask_away(desired)?)?;
     house.publish(desired)?;
     let held = wait_for("the held step", PATIENCE, || {
         house.check()?;
@@ -92,7 +102,7 @@ pub(super) fn give_one_up(house: &mut House, keys: &Keys, desired: &Path) -> Res
     sign.args(["--only", "1", "--yes-i-confirm", GONE]).arg("--key").arg(keys.at("ops"));
     println!("  $ felhom-sign --pending --hub {} --host {HOST} … --key operator/ops", house.url());
     for line in output(&mut sign)?.lines() {
-        println!("    {line}");
+        println!("{line}");
     }
     let state = wait_for("the receipt of the destruction", PATIENCE, || {
         house.check()?;
@@ -111,7 +121,7 @@ pub(super) fn give_one_up(house: &mut House, keys: &Keys, desired: &Path) -> Res
     Ok(state)
 }
 
-fn ask_away(desired: &Path) -> Result<(), Failed> {
+fn ask_away(desired: &Path) -> Result<Value, Failed> {
     let file = |source| Failed::File { path: desired.to_owned(), source };
     let text = std::fs::read_to_string(desired).map_err(file)?;
     let mut document: Value = serde_json::from_str(&text).map_err(|error| Failed::said(error.to_string()))?;
@@ -119,5 +129,6 @@ fn ask_away(desired: &Path) -> Result<(), Failed> {
     let guest = guests.iter_mut().find(|guest| guest["name"] == GONE);
     let guest = guest.ok_or_else(|| Failed::said(format!("the document names no {GONE}")))?;
     guest["presence"] = Value::from("absent");
-    std::fs::write(desired, format!("{document:#}\n")).map_err(file)
+    std::fs::write(desired, format!("{document:#}\n")).map_err(file)?;
+    Ok(document)
 }
