@@ -13,14 +13,15 @@ use super::paint::{Tone, json, line, paint};
 use super::run::lock;
 use super::setup::state_to_read;
 use super::{Cli, CliError};
-use crate::ops::Ops;
+use crate::ops::{Ops, clock};
 use crate::state::{State, Telling};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Trust {
     /// Show the keyset in force, the replay floor and the end of the ledger.
     Show,
-    /// Forget whom this box trusts, so that another trust.genesis_sha256 takes effect. The agent must not run.
+    /// Forget whom this box trusts, so that another trust.genesis_sha256 takes effect, and begin a damaged ledger anew.
+    /// The agent must not run.
     Reset,
 }
 
@@ -112,12 +113,19 @@ fn reset(cli: &Cli) -> Result<ExitCode, CliError> {
     }
     let now = Timestamp::now();
     let ops = Ops::new(config.host_id, config.trust.genesis_sha256.clone(), state.clone());
+    let sound = !state.book().is_damaged();
     let waiting: Vec<_> =
         state.book().standings().filter(|standing| standing.is_waiting()).cloned().collect();
-    for standing in &waiting {
+    for standing in waiting.iter().filter(|_| sound) {
         ops.end_waiting(&standing.op_id, &Rejection::NoTrustRoot, now)?;
     }
     state.forget_trust()?;
+    if state.book().is_damaged() {
+        state.begin_new_ledger(clock::millis(now), now)?;
+        line(
+            "the ledger did not match its own hashes and was begun anew; everything issued until now is void",
+        );
+    }
     let text =
         "the trust root was reset at the console; the next keyset is the one trust.genesis_sha256 names";
     state.tell(&Telling::of_host("trust_reset", Severity::Warning, text.to_owned()), now)?;

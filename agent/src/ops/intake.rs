@@ -12,8 +12,9 @@ use super::grants::{Grant, Grants};
 use super::{Judge, Ops, clock};
 use crate::state::{Standing, State, StateError, Telling};
 
-/// Rejections remembered for the report; more than this at a time is somebody's noise.
+/// Rejections remembered for the report, and told as events in an hour; more than this is somebody's noise.
 const REJECTIONS_TOLD: usize = 20;
+const HOUR_MS: u64 = 3600 * 1000;
 /// The longest life of any operation: what was issued before that is over.
 const WEEK_MS: u64 = felhom_shared::limits::OP_LIFE_MS_MAX;
 
@@ -273,8 +274,10 @@ impl Ops {
         }
         let what = if op.is_empty() { "operation" } else { op };
         tracing::warn!(code = rejection.code(), op_id = op_id_text, "{what} rejected: {rejection}");
-        let text = format!("{what} {} rejected: {rejection}", &op_id_text[..12]);
-        self.state.tell(&Telling::of_host("op_rejected", Severity::Warning, text), now)?;
+        if self.may_tell_rejection(now) {
+            let text = format!("{what} {} rejected: {rejection}", &op_id_text[..12]);
+            self.state.tell(&Telling::of_host("op_rejected", Severity::Warning, text), now)?;
+        }
         rejected.push_back(Receipt {
             op_id: op_id_text,
             op: op.to_owned(),
@@ -292,6 +295,17 @@ impl Ops {
             rejected.pop_front();
         }
         Ok(())
+    }
+}
+
+impl Ops {
+    /// Whoever makes envelopes that are worth nothing shall not fill the box's disk with what is said of them.
+    fn may_tell_rejection(&self, now: Timestamp) -> bool {
+        let hour = clock::millis(now) / HOUR_MS;
+        let (counted, count) = self.told_lately.get();
+        let count = if counted == hour { count + 1 } else { 1 };
+        self.told_lately.set((hour, count));
+        count <= REJECTIONS_TOLD
     }
 }
 

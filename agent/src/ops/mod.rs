@@ -45,6 +45,7 @@ pub struct Ops {
     rejected: Rc<RefCell<VecDeque<Receipt>>>,
     may_hold: Rc<Cell<bool>>,
     noted_ms: Rc<Cell<u64>>,
+    told_lately: Rc<Cell<(u64, usize)>>,
 }
 
 impl Ops {
@@ -76,6 +77,7 @@ impl Ops {
             rejected: Rc::default(),
             may_hold: Rc::new(Cell::new(true)),
             noted_ms: Rc::default(),
+            told_lately: Rc::default(),
         }
     }
 

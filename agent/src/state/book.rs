@@ -210,6 +210,11 @@ impl Book {
         self.damaged
     }
 
+    /// What is here may not be what is on disk.
+    pub(super) fn distrust(&mut self) {
+        self.damaged = true;
+    }
+
     /// The last row's number.
     #[must_use]
     pub fn seq(&self) -> u64 {

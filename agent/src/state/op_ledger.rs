@@ -172,10 +172,10 @@ impl State {
                 params![until.cast_signed(), base.as_slice()],
             )?;
             sql.execute("DELETE FROM op_ledger WHERE seq <= ?1", [until.cast_signed()])?;
-            sql.execute(
-                "DELETE FROM op_blobs WHERE op_id NOT IN (SELECT op_id FROM op_ledger WHERE op_id IS NOT NULL)",
-                [],
-            )?;
+            for table in ["op_blobs", "op_told"] {
+                let gone = "WHERE op_id NOT IN (SELECT op_id FROM op_ledger WHERE op_id IS NOT NULL)";
+                sql.execute(&format!("DELETE FROM {table} {gone}"), [])?;
+            }
             Ok(())
         })?;
         self.reload_book()
@@ -226,7 +226,6 @@ impl State {
         &self,
         work: impl FnOnce(&Connection, &State) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
-        let before = self.book().clone();
         let done = (|| {
             let sql = self.sql();
             let transaction = sql.unchecked_transaction()?;
@@ -234,10 +233,24 @@ impl State {
             transaction.commit()?;
             Ok(())
         })();
-        if done.is_err() {
-            *self.book.borrow_mut() = before;
+        if done.is_err() && self.reload_book().is_err() {
+            // What the book says and what is on disk may differ: nothing signed runs on a guess.
+            self.book.borrow_mut().distrust();
         }
         done
+    }
+
+    /// Begins a new ledger above a damaged one; everything issued until `floor` is void. At the console only.
+    pub fn begin_new_ledger(&self, floor: u64, now: Timestamp) -> Result<(), StateError> {
+        self.in_one(|sql, state| {
+            let last = sql.query_row("SELECT coalesce(max(seq), 0) FROM op_ledger", [], |row| row.get::<_, i64>(0))?;
+            sql.execute_batch(
+                "DELETE FROM op_ledger; DELETE FROM op_base; DELETE FROM op_blobs; DELETE FROM op_held; DELETE FROM op_told;",
+            )?;
+            *state.book.borrow_mut() = Book::default();
+            state.rebase(sql, last.cast_unsigned(), now)?;
+            state.raise_floor(sql, floor, now)
+        })
     }
 
     /// Reads the ledger from disk and checks its chain.

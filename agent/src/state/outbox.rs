@@ -1,5 +1,7 @@
 //! Events on their way to the hub: appended here first, gone only when the hub holds them durably.
 
+use std::cmp::Ordering;
+
 use felhom_shared::event::{Event, Severity};
 use felhom_shared::id::{EventId, GuestId, OutboxId};
 use felhom_shared::limits::cut_text;
@@ -11,6 +13,9 @@ use uuid::Uuid;
 use super::{State, StateError};
 
 const OUTBOX_ID: &str = "outbox_id";
+/// Events kept for a hub that takes none: some megabytes, months of an ordinary box.
+const OUTBOX_MAX: u32 = 10_000;
+const OUTBOX_FULL: &str = "the hub has not taken events for so long that the box keeps no more; what came after this is in the box's journal";
 
 /// An event before it has a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +72,19 @@ impl State {
         Ok(id)
     }
 
-    /// Appends an event. When this returns, it will be told.
+    /// Appends an event. When this returns, it will be told, unless the hub has taken none for so long that the
+    /// outbox is full: then that is the last event in it, and the rest is only in the log.
     pub fn tell(&self, telling: &Telling, now: Timestamp) -> Result<(), StateError> {
+        let kept: u32 = self.sql().query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?;
+        let full = Telling::of_host("outbox_full", Severity::Error, OUTBOX_FULL.to_owned());
+        let telling = match kept.cmp(&(OUTBOX_MAX - 1)) {
+            Ordering::Less => telling,
+            Ordering::Equal => &full,
+            Ordering::Greater => {
+                tracing::warn!(kind = telling.kind, "the outbox is full, not told: {}", telling.text);
+                return Ok(());
+            }
+        };
         let told = Told {
             event_id: EventId(Uuid::new_v4()),
             at: now,
@@ -119,5 +135,27 @@ impl State {
     pub fn acknowledged(&self, seq: u64) -> Result<(), StateError> {
         self.sql().execute("DELETE FROM outbox WHERE seq <= ?1", params![seq.cast_signed()])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outbox_that_nobody_empties_ends_with_saying_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        state.sql().pragma_update(None, "synchronous", "OFF").unwrap();
+        let telling = Telling::of_host("op_rejected", Severity::Warning, "noise".to_owned());
+        for _ in 0..OUTBOX_MAX + 5 {
+            state.tell(&telling, Timestamp::UNIX_EPOCH).unwrap();
+        }
+        let events = state.untold(20_000).unwrap();
+        assert_eq!(events.len(), 10_000);
+        assert_eq!(events.last().unwrap().kind, "outbox_full");
+        state.acknowledged(events.last().unwrap().seq).unwrap();
+        state.tell(&telling, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(state.untold(5).unwrap().len(), 1, "and goes on once the hub takes them");
     }
 }

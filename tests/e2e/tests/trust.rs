@@ -99,3 +99,28 @@ fn a_reset_is_refused_while_a_signed_step_is_open() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("find out what became of it"));
     assert_eq!(standing(&house), [ReceiptState::Started]);
 }
+
+#[test]
+fn a_damaged_ledger_stops_what_is_signed_until_it_is_begun_anew_at_the_console() {
+    let keyring = Keyring::new();
+    let house = House::new().trusting(&keyring);
+    let config = configured(&house, &keyring);
+    reserved(&house, &keyring);
+    let sql = rusqlite::Connection::open(house.state_dir().join(felhom_agent::state::FILE_NAME)).unwrap();
+    sql.execute("UPDATE op_ledger SET row = replace(row, 'destroy', 'restore')", []).unwrap();
+    drop(sql);
+    let mut agent = house.agent();
+    agent.cycle();
+    assert!(agent.state().book().is_damaged());
+    assert!(house.runs(101), "nothing signed runs on a ledger that does not hold");
+    drop(agent);
+    let reset = trust(&config, &["reset"]);
+    assert!(reset.status.success());
+    assert!(String::from_utf8_lossy(&reset.stdout).contains("begun anew"));
+    let mut agent = house.agent();
+    assert!(!agent.state().book().is_damaged());
+    let pending = agent.cycle().state.ops.pending[0].clone();
+    assert_eq!(agent.hand_in(&keyring.release(&pending)).state, QueueState::Delivered);
+    agent.settle();
+    assert!(!house.control().snapshot().guests.contains_key(&101), "and a new signature counts again");
+}
