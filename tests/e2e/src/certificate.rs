@@ -1,16 +1,17 @@
 //! A server's certificate made for one test, and the pin by which an agent knows it.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use felhom_agent::tls::{pin_text, spki_pin_of_pem};
-use rustls::ServerConfig;
+use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::PrivateKeyDer;
 
 /// A self-signed certificate.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     /// What a server serves with.
-    pub(crate) server: Arc<ServerConfig>,
+    pub server: Arc<ServerConfig>,
     /// `sha256:…` as it stands in an agent's configuration.
     pub pin: String,
 }
@@ -30,5 +31,12 @@ impl Certificate {
             .expect("key and certificate belong together");
         let pin = spki_pin_of_pem(made.cert.pem().as_bytes()).expect("rcgen writes PEM");
         Self { server: Arc::new(server), pin: pin_text(&pin) }
+    }
+
+    /// Serves one connection on the calling thread, for tests that write the answer byte by byte.
+    #[must_use]
+    pub fn serve(&self, socket: TcpStream) -> rustls::StreamOwned<ServerConnection, TcpStream> {
+        let connection = ServerConnection::new(Arc::clone(&self.server)).expect("the configuration is whole");
+        rustls::StreamOwned::new(connection, socket)
     }
 }
