@@ -8,7 +8,9 @@ use std::process::Command;
 use crate::Failed;
 use crate::process::{cargo, must};
 
-const RUSTFLAGS: &str = "-C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs";
+const RUSTFLAGS: [&str; 4] = ["-C", "force-unwind-tables=no", "-C", "link-arg=-Wl,-z,pack-relative-relocs"];
+/// Leaves the unwind tables out of the program.
+const LINKER_SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/no-unwind-tables.ld");
 const CFLAGS: &str = "-fno-asynchronous-unwind-tables -fno-unwind-tables \
                       -DZSTD_EXCLUDE_BTULTRA_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_BTOPT_BLOCK_COMPRESSOR \
                       -DZSTD_EXCLUDE_BTLAZY2_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_LAZY2_BLOCK_COMPRESSOR \
@@ -29,6 +31,12 @@ pub(crate) fn build() -> Result<(), Failed> {
 fn command() -> Command {
     let mut build =
         cargo(&["build", "--quiet", "--profile", "small", "-p", "felhom-agent", "--bin", "felhom-agent"]);
-    build.env("RUSTFLAGS", RUSTFLAGS).env("CFLAGS", CFLAGS).env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
+    let script = format!("link-arg=-Wl,-T,{LINKER_SCRIPT}");
+    let flags: Vec<&str> = RUSTFLAGS.into_iter().chain(["-C", &script]).collect();
+    // The encoded form, because a path may have spaces.
+    build
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CFLAGS", CFLAGS)
+        .env("LIBSQLITE3_FLAGS", SQLITE_FLAGS);
     build
 }

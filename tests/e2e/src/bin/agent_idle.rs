@@ -18,11 +18,15 @@ use felhom_tests::bench::fleet::{host_id, key};
 use felhom_tests::bench::table::{Claim, number, print, print_claims, say};
 use felhom_tests::bench::usage::Usage;
 use felhom_tests::{document, lxc};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 const EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 const GUESTS: u32 = 5;
 const PERIOD: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_secs(60);
+/// At a cycle a minute, jittered: long enough for three.
+const WINDOW_AS_SHIPPED: Duration = Duration::from_secs(180);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a program does once after its start is not idling.
 const SETTLE: Duration = Duration::from_secs(12);
@@ -33,33 +37,66 @@ fn main() {
         say("SKIPPED: build the agent first, `cargo build --profile small -p felhom-agent`");
         return;
     };
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("threads can be had");
-    let node = FakePve::start(Options::default()).expect("fake-pve starts on a free port");
-    let hub = runtime.block_on(hub(&folder.path().join("hub")));
-    let config = write_config(folder.path(), &node, &hub);
-    let agent = Ended(spawn(Command::new(&program).arg("--config").arg(config).arg("run")));
-    runtime.block_on(converged(&hub));
+    let house = House::start(&runtime, &program, PERIOD);
     let exporter = exporter();
     let scraped = exporter.as_ref().map(|(_, address)| *address);
     scrape_for(SETTLE, scraped);
     let read = |child: &Ended| Usage::of(child.0.id());
-    let before = (read(&agent), exporter.as_ref().map(|(child, _)| read(child)));
+    let before = (read(&house.agent), exporter.as_ref().map(|(child, _)| read(child)));
     scrape_for(WINDOW, scraped);
-    let after = (read(&agent), exporter.as_ref().map(|(child, _)| read(child)));
-    let ours = Idle::of(&before.0, &after.0, &program);
-    let rival = before.1.zip(after.1).map(|(before, after)| Idle::of(&before, &after, Path::new(EXPORTER)));
+    let after = (read(&house.agent), exporter.as_ref().map(|(child, _)| read(child)));
+    house.end(&runtime);
+    let ours = Idle::of((&before.0, &after.0), WINDOW, &program);
+    let rival =
+        before.1.zip(after.1).map(|(before, after)| Idle::of((&before, &after), WINDOW, Path::new(EXPORTER)));
+    drop(exporter);
     let mut rows = vec![ours.row("felhom-agent, cycle and report every 10 s")];
+    rows.push(as_shipped(&runtime, &program).row("felhom-agent, every 60 s as shipped"));
     rows.extend(rival.as_ref().map(|rival| rival.row("node-exporter, scraped every 10 s")));
     print(&["program", "RSS MiB", "PSS MiB", "CPU ms/min", "switches/min", "binary MB"], &rows);
     print_claims(&claims(&ours, rival.as_ref()));
-    drop(agent);
-    // An orderly end is not what is measured.
-    let _ = runtime.block_on(hub.shutdown());
+}
+
+/// What the agent costs at the hub's default interval.
+fn as_shipped(runtime: &Runtime, program: &Path) -> Idle {
+    let house = House::start(runtime, program, Duration::from_secs(Config::default().poll_interval_s));
+    std::thread::sleep(SETTLE);
+    let before = Usage::of(house.agent.0.id());
+    std::thread::sleep(WINDOW_AS_SHIPPED);
+    let after = Usage::of(house.agent.0.id());
+    house.end(runtime);
+    Idle::of((&before, &after), WINDOW_AS_SHIPPED, program)
+}
+
+/// A node, a hub that wants five guests of it, and the agent that has made them.
+struct House {
+    agent: Ended,
+    hub: Running,
+    _node: FakePve,
+    _folder: TempDir,
+}
+
+impl House {
+    fn start(runtime: &Runtime, program: &Path, period: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let node = FakePve::start(Options::default()).expect("fake-pve starts on a free port");
+        let hub = runtime.block_on(hub(&folder.path().join("hub"), period));
+        let config = write_config(folder.path(), &node, &hub);
+        let agent = Ended(spawn(Command::new(program).arg("--config").arg(config).arg("run")));
+        runtime.block_on(converged(&hub));
+        Self { agent, hub, _node: node, _folder: folder }
+    }
+
+    /// The agent first: an orderly end is not what is measured.
+    fn end(self, runtime: &Runtime) {
+        drop(self.agent);
+        let _ = runtime.block_on(self.hub.shutdown());
+    }
 }
 
 /// What a program costs in the window.
@@ -67,17 +104,18 @@ struct Idle {
     rss_mib: f64,
     pss_mib: f64,
     cpu_ms: f64,
-    switches: u64,
+    switches: f64,
     binary_mb: f64,
 }
 
 impl Idle {
-    fn of(before: &Usage, after: &Usage, program: &Path) -> Self {
+    fn of((before, after): (&Usage, &Usage), window: Duration, program: &Path) -> Self {
+        let minutes = window.as_secs_f64() / 60.0;
         Self {
             rss_mib: after.rss_kib as f64 / 1024.0,
             pss_mib: after.pss_kib as f64 / 1024.0,
-            cpu_ms: after.cpu_us_since(before) / 1e3,
-            switches: after.switches.saturating_sub(before.switches),
+            cpu_ms: after.cpu_us_since(before) / 1e3 / minutes,
+            switches: (after.switches.saturating_sub(before.switches) as f64 / minutes).round(),
             binary_mb: fs::metadata(program).map_or(f64::NAN, |metadata| metadata.len() as f64 / 1e6),
         }
     }
@@ -85,7 +123,7 @@ impl Idle {
     fn row(&self, name: &str) -> Vec<String> {
         let mut row = vec![name.to_owned()];
         row.extend([self.rss_mib, self.pss_mib, self.cpu_ms].map(number));
-        row.extend([self.switches.to_string(), number(self.binary_mb)]);
+        row.extend([format!("{:.0}", self.switches), number(self.binary_mb)]);
         row
     }
 }
@@ -134,11 +172,11 @@ fn agent_program() -> Option<PathBuf> {
 }
 
 /// A hub that wants five guests of its one host.
-async fn hub(folder: &Path) -> Running {
+async fn hub(folder: &Path, period: Duration) -> Running {
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: folder.to_owned(),
-        poll_interval_s: PERIOD.as_secs(),
+        poll_interval_s: period.as_secs(),
         ..Config::default()
     };
     let hub = serve::start(config).await.expect("the hub starts");

@@ -69,34 +69,32 @@ fn main() {
     };
     let (whole, ordinary, sequential) = (figures(&whole), figures(&ordinary), figures(&sequential));
     let rows = [
-        ("whole read, nothing remembered", whole),
         ("ordinary cycle, configurations remembered", ordinary),
+        ("whole read, after a start or a new document", whole),
         ("proxmoxer, list and every configuration", sequential),
     ];
-    let rows = rows.map(|(name, (ms, requests))| vec![name.to_owned(), number(ms), number(requests)]);
-    print(&["variant", "ms", "requests"], &rows);
-    print_claims(&claims(whole, ordinary, sequential));
+    let rows = rows.map(|(name, (ms, requests))| {
+        vec![name.to_owned(), number(ms), number(requests), format!("{}×", number(sequential.0 / ms))]
+    });
+    print(&["variant", "ms", "requests", "as fast as proxmoxer"], &rows);
+    print_claims(&claims(ordinary, sequential));
 }
 
-fn claims(whole: (f64, f64), ordinary: (f64, f64), sequential: (f64, f64)) -> Vec<Claim> {
+/// What is promised of a cycle with nothing to do: the one that the product runs, a configuration being read again
+/// when its guest's row has changed or it is five minutes old.
+fn claims(ordinary: (f64, f64), sequential: (f64, f64)) -> Vec<Claim> {
     let limit = 1.5 * f64::from(GUESTS) * LATENCY.as_secs_f64() * 1e3 / WORKERS as f64;
     let most_requests = f64::from(GUESTS + 1);
     let mut claims = vec![
-        Claim::at_most("whole read", whole.0, limit, ("ms", "≤ 1.5 × N × latency ÷ workers = 100 ms")),
-        Claim::at_most("ordinary cycle", ordinary.0, limit, ("ms", "≤ 100 ms")),
-        Claim::at_most("requests of an ordinary cycle", ordinary.1, most_requests, ("", "≤ N + 1 = 51")),
-        Claim::at_most("requests of a whole read", whole.1, most_requests, ("", "≤ N + 1 = 51")),
+        Claim::at_most("no-op cycle", ordinary.0, limit, ("ms", "≤ 1.5 × N × latency ÷ workers = 100 ms")),
+        Claim::at_most("its requests", ordinary.1, most_requests, ("", "≤ N + 1 = 51")),
     ];
     if sequential.0.is_finite() {
-        let faster = |ours: f64| (1.0 / ours, 1.0 / sequential.0);
-        for (what, ours) in
-            [("whole read against proxmoxer", whole.0), ("ordinary cycle against proxmoxer", ordinary.0)]
-        {
-            let mut claim = Claim::at_least(what, faster(ours), 8.0, "≥ 8× as fast");
-            claim.figure = format!("{} ms", number(ours));
-            claim.rival = format!("{} ms", number(sequential.0));
-            claims.push(claim);
-        }
+        let faster = (1.0 / ordinary.0, 1.0 / sequential.0);
+        let mut claim = Claim::at_least("no-op cycle against proxmoxer", faster, 8.0, "≥ 8× as fast");
+        claim.figure = format!("{} ms", number(ordinary.0));
+        claim.rival = format!("{} ms", number(sequential.0));
+        claims.push(claim);
     }
     claims
 }
