@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args as ClapArgs;
 
 use crate::process::{cargo, must, target_dir};
-use crate::{Failed, root};
+use crate::{Failed, root, units};
 
 /// Arguments of `cargo xtask check`.
 #[derive(Debug, ClapArgs)]
@@ -17,6 +17,7 @@ pub(crate) fn run(_: &Args) -> Result<(), Failed> {
     must(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     must(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     dependencies()?;
+    units::check()?;
     tidy()
 }
 

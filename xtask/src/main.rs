@@ -6,11 +6,13 @@
 
 mod bench;
 mod check;
+mod deb;
 mod demo;
 mod need;
 mod process;
 mod small;
 mod test;
+mod units;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ enum Command {
     Check(check::Args),
     /// Side-by-side benches with their targets.
     Bench(bench::Args),
+    /// The three Debian packages, into target/deb, looked at by lintian.
+    Deb(deb::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Deb(args) => deb::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

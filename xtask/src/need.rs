@@ -27,6 +27,10 @@ pub(crate) const NODE_EXPORTER: Need = Need {
     packages: &["prometheus-node-exporter"],
 };
 
+/// Debian's judge of packages.
+pub(crate) const LINTIAN: Need =
+    Need { name: "lintian", program: "/usr/bin/lintian", packages: &["lintian", "dpkg-dev"] };
+
 impl Need {
     /// Makes the program available. `false`: it is missing and may be.
     pub(crate) fn meet(&self, allow_missing: &[String]) -> Result<bool, Failed> {

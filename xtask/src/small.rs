@@ -3,6 +3,7 @@
 //! What the profile cannot say is said here. A panic ends the process, so nobody reads unwind tables; relative
 //! relocations are packed (glibc 2.36, which PVE 8 has); and of zstd only the fast compressor is kept.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::Failed;
@@ -25,14 +26,20 @@ const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESI
 
 /// Builds `target/small/felhom-agent`.
 pub(crate) fn build() -> Result<(), Failed> {
-    must(&mut command())
+    must(&mut command(&[]))
 }
 
-fn command() -> Command {
+/// Builds the same into the target folder `target`, with more flags for the compiler.
+pub(crate) fn build_for_shipping(target: &Path, flags: &[String]) -> Result<(), Failed> {
+    must(command(flags).arg("--target-dir").arg(target))
+}
+
+fn command(more: &[String]) -> Command {
     let mut build =
         cargo(&["build", "--quiet", "--profile", "small", "-p", "felhom-agent", "--bin", "felhom-agent"]);
     let script = format!("link-arg=-Wl,-T,{LINKER_SCRIPT}");
-    let flags: Vec<&str> = RUSTFLAGS.into_iter().chain(["-C", &script]).collect();
+    let flags: Vec<&str> =
+        RUSTFLAGS.into_iter().chain(["-C", &script]).chain(more.iter().map(String::as_str)).collect();
     // The encoded form, because a path may have spaces.
     build
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
