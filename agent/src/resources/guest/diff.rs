@@ -15,6 +15,8 @@ use crate::pve::{GuestReading, PropertyKind, PropertyString, same_meaning};
 use crate::step::{GrowDisk, SetConfig, Step};
 
 const GIB: u64 = 1 << 30;
+/// The code of a container that is privileged where the document says that it is not, or the other way round.
+pub(super) const PRIVILEGED_DIFFERS: &str = "unprivileged_cannot_change";
 
 /// What to do and what cannot be done.
 pub(super) struct Difference {
@@ -215,7 +217,7 @@ impl Finder<'_> {
         let has = self.config.current.get("unprivileged").is_some_and(|value| value == "1");
         if has != self.spec.unprivileged {
             let text = "a container cannot change between privileged and unprivileged; that takes a backup and a restore";
-            self.refuse("unprivileged_cannot_change", text.to_owned());
+            self.refuse(PRIVILEGED_DIFFERS, text.to_owned());
         }
     }
 

@@ -10,7 +10,7 @@ use felhom_shared::report::{Note, NoteKind, Observed, Outcome};
 use felhom_shared::signed::{ConfigDigest, Expect, Expected, Request};
 use jiff::Timestamp;
 
-use super::diff::{Difference, difference};
+use super::diff::{Difference, PRIVILEGED_DIFFERS, difference};
 use super::key::is_ours;
 use super::params::create_steps;
 use crate::observe::{Reading, SeenGuest};
@@ -125,6 +125,11 @@ fn plan_present(spec: &GuestSpec, guest: &SeenGuest, grant: Option<&Grant>, plan
             plan.notes = notes;
             hold_bind_mounts(spec, plan);
             plan.steps.extend(power_step(spec, guest));
+            // A copy of a privileged container is one too, whatever the document says of it: it is left as it is,
+            // and so it does not run.
+            if plan.notes.iter().any(|note| note.code == PRIVILEGED_DIFFERS) {
+                plan.steps.clear();
+            }
             true
         }
         Reading::Absent => {

@@ -385,6 +385,19 @@ fn guarded_wishes_are_held_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_copy_that_turns_out_privileged_is_left_alone() {
+    let wanted = GuestSpec { cores: 4, ..spec(1) };
+    let mut seen = converged(&spec(1));
+    let guest = present(&mut seen);
+    guest.entry.status = GuestStatus::Stopped;
+    let Reading::Present(config) = &mut guest.config else { panic!("it was made") };
+    config.current.remove("unprivileged");
+    let plan = plan_guest(&wanted, &seen, None, (None, Timestamp::UNIX_EPOCH));
+    assert_eq!((plan.outcome, plan.steps.len()), (Outcome::Refused, 0));
+    assert_eq!(plan.notes[0].code, "unprivileged_cannot_change");
+}
+
+#[test]
 fn leaving_a_volume_out_of_the_backups_is_held_and_taking_it_in_is_not() {
     let with = |backup, read_only| {
         let source = MountSource::Volume(disk(8));

@@ -208,15 +208,12 @@ impl Victim {
     #[track_caller]
     fn withstand(&mut self, name: &str, deed: impl FnOnce(&Connection), (word, shown): (&str, &Shown)) {
         let (since, end) = (self.hub.newest_event(), self.log.end());
-        let t = std::time::Instant::now();
         self.hub.own(deed);
-        eprintln!("TIME own {:?}", t.elapsed());
         let url = format!("https://{}", self.hub.listen);
         let agent = self.house.run_as(host_id(), self.hub.key.expose(), (&url, &self.hub.pin));
         wait_until(&format!("{name} shows as {word}"), PATIENCE, || {
             self.hub.shows(since, shown) && self.log.since(end).iter().any(|line| line.contains(word))
         });
-        eprintln!("TIME shown {:?}", t.elapsed());
         agent.stop();
         assert!(self.house.control().wait_idle(PATIENCE), "a task of the node does not end");
         let harm = self.ground.harm(&self.house);

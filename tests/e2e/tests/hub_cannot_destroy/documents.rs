@@ -7,10 +7,10 @@ use felhom_shared::desired::{
     Checksum, ChecksumAlgorithm, GuestSpec, MountSource, Power, Presence, Source, StoredFile,
 };
 use felhom_shared::id::{Tag, Vmid};
-use felhom_tests::{guest_id, lxc, qemu};
+use felhom_tests::{clone_of, guest_id, lxc, qemu};
 use serde_json::{Value, json};
 
-use crate::ground::{FOREIGN, good};
+use crate::ground::{FOREIGN, PRIVILEGED, good};
 use crate::hub::Answer;
 use crate::siege::{Attempt, Siege, Sign, json as text};
 
@@ -82,7 +82,9 @@ fn table() -> Vec<(&'static str, Change, Shown)> {
         (
             "every guest shall be absent",
             |d| {
-                [101, 102, 103, 110].into_iter().for_each(|vmid| guest(d, vmid)["presence"] = json!("absent"))
+                [101, 102, 103, 110]
+                    .into_iter()
+                    .for_each(|vmid| guest(d, vmid)["presence"] = json!("absent"));
             },
             Held(110, "destroy_needs_signature"),
         ),
@@ -283,6 +285,11 @@ fn table() -> Vec<(&'static str, Change, Shown)> {
             "a new privileged container",
             |d| add(d, &GuestSpec { unprivileged: false, ..lxc(122, "root") }),
             Held(122, "privileged_needs_signature"),
+        ),
+        (
+            "a copy of a privileged container that nobody manages",
+            |d| add(d, &clone_of(PRIVILEGED, lxc(123, "copy"))),
+            Impossible(123, "unprivileged_cannot_change"),
         ),
         (
             "a feature of the host's kernel",

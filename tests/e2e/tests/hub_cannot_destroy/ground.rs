@@ -14,6 +14,8 @@ use felhom_tests::{House, always_open, document, lxc, qemu, with_mount};
 
 /// A guest of the customer's own.
 pub(crate) const FOREIGN: u32 = 200;
+/// Another one, which is stopped. Both are privileged, as containers made by hand may be.
+pub(crate) const PRIVILEGED: u32 = 210;
 const PATIENCE: Duration = Duration::from_secs(20);
 const SLOTS: [&str; 7] = ["rootfs", "mp", "scsi", "virtio", "sata", "ide", "unused"];
 
@@ -30,6 +32,7 @@ pub(crate) fn furnish(house: &House) {
         control.take_snapshot(vmid, "before").expect("the guest is there");
     }
     control.create_guest(FOREIGN, Kind::Lxc, "photographs").expect("the number is free");
+    control.create_guest(PRIVILEGED, Kind::Lxc, "old-server").expect("the number is free");
     control.set_running(FOREIGN, true).expect("it is there");
     ask(house, "vzdump", &[("vmid", "101"), ("storage", "local"), ("mode", "snapshot")]);
     assert!(control.wait_idle(PATIENCE), "the backup does not end");
@@ -82,10 +85,17 @@ impl Ground {
             match now.guests.get(vmid) {
                 None => harm.push(format!("guest {vmid} is gone")),
                 Some(is) => {
-                    harm.extend(losses(was, is).into_iter().map(|loss| format!("guest {vmid}: {loss}")))
+                    harm.extend(losses(was, is).into_iter().map(|loss| format!("guest {vmid}: {loss}")));
                 }
             }
         }
+        let privileged = |guest: &&Guest| {
+            guest.kind == Kind::Lxc && guest.config.get("unprivileged").is_none_or(|value| value != "1")
+        };
+        let started = now.guests.values().filter(privileged).filter(|guest| guest.running.is_some());
+        harm.extend(
+            started.filter(|guest| guest.vmid != FOREIGN).map(|of| format!("{} runs privileged", of.vmid)),
+        );
         for (volid, was) in &self.was.volumes {
             if was.vmid.is_some_and(|vmid| self.released.contains(&vmid)) && was.content.is_guest() {
                 continue;
@@ -109,11 +119,16 @@ impl Ground {
         let object = |why: &str| Some(format!("{why}: {method} {path} {params:?}"));
         match (method.as_str(), parts.as_slice()) {
             ("DELETE", [_, vmid]) if vmid.parse().is_ok_and(|vmid| self.released.contains(&vmid)) => None,
-            (_, [_, vmid, ..]) if *vmid == FOREIGN.to_string() => object("it is not ours"),
+            // A copy takes nothing from what it is made of.
+            ("POST", [_, _, "clone"]) => None,
+            (_, [_, vmid, ..])
+                if [FOREIGN, PRIVILEGED].map(|of| of.to_string()).contains(&(*vmid).to_owned()) =>
+            {
+                object("it is not ours")
+            }
             ("POST", [_, _, "status", "start" | "shutdown" | "reboot"] | ["storage", _, "download-url"]) => {
                 None
             }
-            ("POST", [_, _, "clone"]) => None,
             ("POST" | "PUT", [kind @ ("lxc" | "qemu")] | [kind, _, "config"]) => {
                 let over = ["force", "restore", "archive"].iter().any(|key| params.contains_key(*key));
                 let privileged =
@@ -178,8 +193,40 @@ fn losses(was: &Guest, is: &Guest) -> Vec<String> {
     if taken(is) != taken(was) {
         losses.push("its snapshots are others".to_owned());
     }
-    if was.vmid == FOREIGN && (is.config != was.config || is.running.is_none()) {
+    let foreign = [FOREIGN, PRIVILEGED].contains(&was.vmid);
+    if foreign && (is.config != was.config || is.running.is_some() != was.running.is_some()) {
         losses.push("it is not managed, and was changed".to_owned());
     }
     losses
+}
+
+#[test]
+fn the_ground_notices_every_loss() {
+    let house = House::new();
+    let mut agent = house.agent();
+    agent.desire(&good());
+    agent.settle();
+    furnish(&house);
+    let (ground, control) = (Ground::of(&house), house.control());
+    assert_eq!(ground.harm(&house), Vec::<String>::new());
+    let was = house.value(101, "mp0").expect("it is mounted");
+    let unsaved = was.replace("backup=1", "backup=0");
+    let deeds: [(&str, &dyn Fn()); 9] = [
+        ("no longer backed up", &|| control.edit_config(101, "mp0", Some(&unsaved)).expect("it is there")),
+        ("no longer holds", &|| control.edit_config(101, "mp0", None).expect("it is there")),
+        ("snapshots are others", &|| control.take_snapshot(102, "another").expect("it is there")),
+        ("unprivileged has changed", &|| {
+            control.edit_config(102, "unprivileged", None).expect("it is there")
+        }),
+        ("102 runs privileged", &|| ()),
+        ("was changed", &|| control.edit_config(FOREIGN, "memory", Some("16")).expect("it is there")),
+        ("guest 110 is gone", &|| control.destroy_guest(110).expect("it is there")),
+        ("volume local-lvm:vm-110-disk-0 is gone", &|| ()),
+        ("nobody knows what it is for", &|| ask(&house, "lxc/101/snapshot", &[("snapname", "kept")])),
+    ];
+    for (words, deed) in deeds {
+        deed();
+        let harm = ground.harm(&house);
+        assert!(harm.iter().any(|of| of.contains(words)), "{words} is not among {harm:#?}");
+    }
 }

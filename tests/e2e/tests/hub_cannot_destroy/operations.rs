@@ -22,11 +22,11 @@ const HOUR_MS: u64 = 3600 * 1000;
 pub(crate) fn carrying<'a>(envelopes: impl IntoIterator<Item = &'a String>) -> Answer {
     let labelled =
         envelopes.into_iter().map(|envelope| (OpId::of(envelope.as_bytes()).to_string(), envelope));
-    labelled_as(labelled.collect())
+    labelled_as(labelled)
 }
 
-fn labelled_as(envelopes: Vec<(String, &String)>) -> Answer {
-    let queued = envelopes.iter().map(|(op_id, blob)| serde_json::json!({"op_id": op_id, "blob": blob}));
+fn labelled_as<'a>(envelopes: impl IntoIterator<Item = (String, &'a String)>) -> Answer {
+    let queued = envelopes.into_iter().map(|(op_id, blob)| serde_json::json!({"op_id": op_id, "blob": blob}));
     Answer::poll(&format!(r#""ops":{},"#, serde_json::Value::Array(queued.collect())))
 }
 
@@ -206,7 +206,7 @@ fn labels_and_time(siege: &mut Siege) {
     let op = siege.destroy(102);
     let forged = Key::number(66).sign(Namespace::Op, &op.to_payload());
     let (true_one, answer) =
-        (OpId::of(siege.keyring.sign(&op).as_bytes()), |label: String| labelled_as(vec![(label, &forged)]));
+        (OpId::of(siege.keyring.sign(&op).as_bytes()), |label: String| labelled_as([(label, &forged)]));
     let attempt = Attempt::refused("a forgery under the id of a true operation", &forged, "unknown_key");
     siege.withstand([answer(true_one.to_string())], vec![attempt]);
 
