@@ -236,7 +236,15 @@ impl Live {
     /// What the operator wants.
     #[must_use]
     pub fn intent(&self, host_id: HostId) -> Intent {
-        self.hosts().get(&host_id).map(|entry| entry.intent.clone()).unwrap_or_default()
+        self.look_at_intent(host_id, Intent::clone)
+    }
+
+    /// Looks at what the operator wants, without a copy of it.
+    pub fn look_at_intent<T>(&self, host_id: HostId, look: impl FnOnce(&Intent) -> T) -> T {
+        match self.hosts().get(&host_id) {
+            Some(entry) => look(&entry.intent),
+            None => look(&Intent::default()),
+        }
     }
 
     /// Whether this state is the one last stored.
@@ -254,14 +262,21 @@ impl Live {
         }
     }
 
-    /// Notes a report.
-    pub fn heard(&self, host_id: HostId, metrics: Metrics, now_ms: i64) {
+    /// Notes a report, and looks at what is wanted of the box that sent it.
+    pub fn heard<T>(
+        &self,
+        host_id: HostId,
+        metrics: Metrics,
+        now_ms: i64,
+        look: impl FnOnce(&Intent) -> T,
+    ) -> T {
         let mut hosts = self.hosts();
         let entry = hosts.entry(host_id).or_default();
         entry.last_seen_ms = Some(now_ms);
         entry.heard = Some(Instant::now());
         entry.metrics = Some(Sample { at_ms: now_ms, metrics });
         entry.unwritten = true;
+        look(&entry.intent)
     }
 
     /// When a host was last heard, by the wall clock.

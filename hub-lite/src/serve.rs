@@ -13,8 +13,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use felhom_shared::id::HostId;
+use felhom_shared::wire::POLL_PATH;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
+use crate::api::host::poll;
 use crate::auth::{Keys, PepperError};
 use crate::checks::{staleness, undelivered};
 use crate::clock::now_ms;
@@ -129,7 +133,8 @@ pub async fn start(mut config: Config) -> Result<Running, ServeError> {
     let service = router(state.clone());
     let permits = Arc::new(Semaphore::new(config.connections_max as usize));
     let acceptor = TlsAcceptor::from(identity.server);
-    let door = Door { service, permits: Arc::clone(&permits), stopped: stopped.clone() };
+    let door =
+        Door { service, state: state.clone(), permits: Arc::clone(&permits), stopped: stopped.clone() };
     let mut tasks = vec![
         tokio::spawn(door.clone().accept(listener, Some(acceptor))),
         tokio::spawn(every(config.check_every_s, stopped.clone(), state.clone(), check)),
@@ -189,6 +194,7 @@ fn address(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
 #[derive(Clone)]
 struct Door {
     service: Router,
+    state: AppState,
     permits: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
 }
@@ -240,13 +246,16 @@ impl Door {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.service;
+        let (router, state) = (self.service, self.state);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            // Only the pages ask who is knocking; a parked poll shall not hold room for it.
+            if is_poll(&request) {
+                return Either::Left(poll::poll(request.into_parts().0, state.clone()).map(Ok));
+            }
+            // Only the pages ask who is knocking.
             if !request.uri().path().starts_with("/api/") {
                 request.extensions_mut().insert(ConnectInfo(peer));
             }
-            router.clone().call(request)
+            Either::Right(router.clone().call(request))
         });
         let mut connection = std::pin::pin!(
             http1::Builder::new()
@@ -269,6 +278,11 @@ impl Door {
             tracing::debug!("a connection ended early: {error}");
         }
     }
+}
+
+/// Whether a request goes past the router, to where the router would send it.
+fn is_poll(request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET && request.uri().path() == POLL_PATH
 }
 
 /// Runs a piece of work again and again until the hub stops. A failure is logged and tried again.

@@ -87,7 +87,7 @@ impl AppState {
         let answers = self.store.read(move |sql| {
             let answer = |(frame, news): (Option<poll::Frame>, OtherIntent)| -> Result<_, StoreError> {
                 let Some(frame) = frame else { return Ok((news, None)) };
-                let document = desired_history::current(sql, news.host_id)?;
+                let document = desired_history::current_document(sql, news.host_id)?;
                 Ok((news, document.map(|document| frame.around(&News::of(document)))))
             };
             news.into_iter().map(answer).collect::<Result<Vec<_>, _>>()

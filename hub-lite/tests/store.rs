@@ -1,6 +1,8 @@
 //! The store alone: answers after the commit, one failing write spoils no other, what is old goes and what is needed stays.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use felhom_hub::store::host_reports::Body;
@@ -46,6 +48,28 @@ async fn a_failing_write_is_rolled_back_alone() {
         assert_eq!(result.is_err(), number % 4 == 0, "{number}: {result:?}");
     }
     assert_eq!(store.read(count).await.unwrap(), 30);
+}
+
+#[tokio::test]
+async fn a_write_beside_a_failing_one_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = Commit { slowed_by: Duration::from_millis(50), ..Commit::default() };
+    let store = Store::open(folder.path(), slow).unwrap();
+    let runs = Arc::new(AtomicU32::new(0));
+    // Keeps the writer busy until the two others wait together.
+    let first = store.write(|sql| add(sql, "first"));
+    let counted = Arc::clone(&runs);
+    let good = store.write(move |sql| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        add(sql, &format!("run-{}", counted.load(Ordering::Relaxed)))
+    });
+    let bad = store.write(|sql| Ok(sql.execute("DELETE FROM nothing_of_this_name", [])?));
+    let (first, good, bad) = tokio::join!(first, good, bad);
+    assert!(first.is_ok() && good.is_ok() && bad.is_err());
+    let names =
+        |sql: &Connection| Ok(hosts::list(sql)?.into_iter().map(|host| host.name).collect::<Vec<_>>());
+    let last = format!("run-{}", runs.load(Ordering::Relaxed));
+    assert_eq!(store.read(names).await.unwrap(), ["first".to_owned(), last], "only the last run is kept");
 }
 
 #[tokio::test]
@@ -159,7 +183,7 @@ async fn the_overview_tells_silence_from_not_understood_from_a_summary() {
         let (newer, told_host) = (add(sql, "newer")?, add(sql, "told")?);
         add(sql, "silent")?;
         host_state::put(sql, &changed(newer, 1, None))?;
-        host_state::put(sql, &changed(told_host, 2, told))?;
+        host_state::put(sql, &changed(told_host, 2, told.clone()))?;
         hosts::overview(sql)
     });
     let rows: Vec<_> = overview

@@ -36,6 +36,15 @@ pub struct Published {
     pub published_at_ms: i64,
 }
 
+/// A published document, as a box needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its number.
+    pub generation: Generation,
+    /// Exactly as published.
+    pub bytes: Vec<u8>,
+}
+
 const COLUMNS: &str = "generation, bytes, digest, author, note, published_at_ms";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Published> {
@@ -73,6 +82,17 @@ pub fn current(sql: &Connection, host_id: HostId) -> Result<Option<Published>, S
         "SELECT {COLUMNS} FROM desired_history WHERE host_id = $1 ORDER BY generation DESC LIMIT 1"
     ))?;
     Ok(statement.query_row([host_id.to_string()], read).optional()?)
+}
+
+/// The newest document of a host, for those who ask for thousands.
+pub fn current_document(sql: &Connection, host_id: HostId) -> Result<Option<Document>, StoreError> {
+    let mut statement = sql.prepare_cached(
+        "SELECT generation, bytes FROM desired_history WHERE host_id = $1 ORDER BY generation DESC LIMIT 1",
+    )?;
+    let row = statement.query_row([host_id.to_string()], |row| {
+        Ok(Document { generation: Generation(row.get::<_, i64>(0)?.cast_unsigned()), bytes: row.get(1)? })
+    });
+    Ok(row.optional()?)
 }
 
 /// One document of a host.

@@ -81,10 +81,10 @@ pub(super) fn insert(
     let encoding = if body.zstd { "zstd" } else { "json" };
     let mut statement = sql.prepare_cached(
         "INSERT INTO host_reports (host_id, received_at_ms, encoding, body, previous_id)
-         VALUES ($1, $2, $3, $4, $5) RETURNING report_id",
+         VALUES ($1, $2, $3, $4, $5)",
     )?;
-    let row = params![host_id, now_ms, encoding, body.bytes, previous_id];
-    Ok(statement.query_row(row, |row| row.get(0))?)
+    // Its number is asked for afterwards: RETURNING goes by way of a table of its own.
+    Ok(statement.insert(params![host_id, now_ms, encoding, body.bytes, previous_id])?)
 }
 
 /// The newest reports of a host, newest first.

@@ -1,7 +1,7 @@
 //! The hub's memory: one SQLite file, one committing writer, a few readers.
 //!
-//! Whatever writes are queued run in one transaction, each in its own savepoint, and are answered after the commit:
-//! nothing is acknowledged before it is durable, and one fsync serves everybody who waits. The only SQL of the hub
+//! Whatever writes are queued run in one transaction, none spoilt by another's failure, and are answered after the
+//! commit: nothing is acknowledged before it is durable, and one fsync serves everybody who waits. The only SQL of the hub
 //! stands in this folder, one table a file, portable between SQLite and PostgreSQL.
 
 pub mod audit;
@@ -37,6 +37,9 @@ pub const FILE_NAME: &str = "hub.db";
 const READERS: usize = 4;
 /// 32 MiB of log before it is copied back into the database.
 const WAL_PAGES_BETWEEN_CHECKPOINTS: i64 = 8192;
+/// A full batch stays in memory until its commit. A cache that it does not fit into would write pages of it early,
+/// and many of them twice.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 /// What the write-ahead log may keep of the disk while it is empty.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
@@ -106,11 +109,11 @@ impl Store {
         Ok(Self { writer: Writer::start(connection, commit), readers: Arc::new(readers) })
     }
 
-    /// Queues a write and waits until it is durable.
+    /// Queues a write and waits until it is durable. `work` can run more than once; only its last run counts.
     pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.writer.write(work).await
     }
@@ -155,6 +158,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     // A page that many reports touch is copied back once and not every thousand pages.
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_BETWEEN_CHECKPOINTS)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     compile_once(connection)
 }

@@ -1,5 +1,8 @@
 //! The one committing writer: a thread that takes whatever is queued, runs it in one transaction and answers
 //! after the commit. Never answers before; a request that fails is rolled back alone.
+//!
+//! Failing is rare and a savepoint costs as much as a small write. So a batch runs without any first, and if one of
+//! its requests fails all of it is undone and run again, each behind a savepoint of its own.
 
 use std::sync::mpsc;
 use std::thread;
@@ -34,14 +37,14 @@ impl Default for Commit {
 
 /// A queued write with its answer.
 trait Job: Send {
-    /// Runs the work; `false` rolls it back.
+    /// Runs the work, perhaps not for the first time; `false` rolls it back.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Answers, after the commit or after its failure.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Pending<T, F> {
-    work: Option<F>,
+    work: F,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -49,11 +52,10 @@ struct Pending<T, F> {
 impl<T, F> Job for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    F: Fn(&Connection) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        let result = work(connection);
+        let result = (self.work)(connection);
         let keep = result.is_ok();
         self.result = Some(result);
         keep
@@ -86,10 +88,10 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Pending { work: Some(work), result: None, reply });
+        let job = Box::new(Pending { work, result: None, reply });
         match self.queue.try_send(job) {
             Ok(()) => {}
             Err(mpsc::TrySendError::Full(_)) => return Err(StoreError::Busy),
@@ -121,21 +123,14 @@ fn write_until_dropped(
     }
 }
 
-/// One transaction for all, a savepoint for each. The error is text because every waiter gets it.
+/// One transaction for all. The error is text because every waiter gets it.
 fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>], commit: Commit) -> Result<(), String> {
-    let work = || -> rusqlite::Result<()> {
-        run(connection, "BEGIN IMMEDIATE")?;
-        for job in batch.iter_mut() {
-            run(connection, "SAVEPOINT request")?;
-            if !job.run(connection) {
-                run(connection, "ROLLBACK TO request")?;
-            }
-            run(connection, "RELEASE request")?;
-        }
-        run(connection, "COMMIT")
-    };
-    let mut work = work;
-    let done = work();
+    let done = run(connection, "BEGIN IMMEDIATE")
+        .and_then(|()| match batch.iter_mut().all(|job| job.run(connection)) {
+            true => Ok(()),
+            false => run_apart(connection, batch),
+        })
+        .and_then(|()| run(connection, "COMMIT"));
     if !commit.slowed_by.is_zero() {
         thread::sleep(commit.slowed_by);
     }
@@ -146,7 +141,24 @@ fn write_batch(connection: &Connection, batch: &mut [Box<dyn Job>], commit: Comm
     })
 }
 
-/// Compiled once: three of these for each request would cost as much as the request.
+/// Begins the transaction anew, with a savepoint for each request: one that fails spoils no other.
+fn run_apart(connection: &Connection, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+    // A full disk can have ended the transaction already.
+    if !connection.is_autocommit() {
+        run(connection, "ROLLBACK")?;
+    }
+    run(connection, "BEGIN IMMEDIATE")?;
+    for job in batch {
+        run(connection, "SAVEPOINT request")?;
+        if !job.run(connection) {
+            run(connection, "ROLLBACK TO request")?;
+        }
+        run(connection, "RELEASE request")?;
+    }
+    Ok(())
+}
+
+/// Compiled once: planning these for every commit would cost as much as a small write.
 fn run(connection: &Connection, statement: &'static str) -> rusqlite::Result<()> {
     connection.prepare_cached(statement)?.execute([]).map(drop)
 }

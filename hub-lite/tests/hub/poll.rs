@@ -2,8 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use axum::body::{Body, to_bytes};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{Method, Request};
+use felhom_hub::router::router;
 use felhom_shared::id::Generation;
-use felhom_shared::wire::{ControlEnvelope, PollAnswer};
+use felhom_shared::wire::{ControlEnvelope, POLL_PATH, PollAnswer};
+use tower::ServiceExt;
 
 use crate::world::{Hub, document, report};
 
@@ -125,4 +130,39 @@ async fn a_hub_with_many_parked_polls_stops_in_order() {
     assert!(answers.iter().all(|answer| answer.status == 204), "each parked poll is answered, none is cut");
     hub.running.shutdown().await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// The listener answers polls itself, the router what does not come through it: nobody can tell which it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_past_the_router_is_answered_as_the_router_would() {
+    let hub = Hub::start().await;
+    let known = hub.add("box").await;
+    hub.publish(known.host_id, &document(Some(512)), false).await.unwrap();
+    let listener = format!("http://{}", hub.running.plain_addr.unwrap());
+    let client = reqwest::Client::new();
+    let key = format!("Bearer {}", known.key.expose());
+    for (method, path, key) in [
+        ("GET", "?wait=0", Some(&key)),
+        ("GET", "?have=1&wait=0", Some(&key)),
+        ("GET", "?wait=soon", Some(&key)),
+        ("GET", "?wait=0", Some(&"Bearer fhk1_h_no".to_owned())),
+        ("GET", "?wait=0", None),
+        ("GET", "/?wait=0", Some(&key)),
+        ("POST", "?wait=0", Some(&key)),
+    ] {
+        let (method, uri) = (Method::from_bytes(method.as_bytes()).unwrap(), format!("{POLL_PATH}{path}"));
+        let mut there = client.request(method.clone(), format!("{listener}{uri}"));
+        let mut here = Request::builder().method(method).uri(&uri);
+        if let Some(key) = key {
+            (there, here) = (there.header(AUTHORIZATION, key), here.header(AUTHORIZATION, key));
+        }
+        let there = there.send().await.unwrap();
+        let here =
+            router(hub.running.state.clone()).oneshot(here.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(there.status(), here.status(), "{uri}");
+        assert_eq!(there.headers().get(CONTENT_TYPE), here.headers().get(CONTENT_TYPE), "{uri}");
+        assert_eq!(there.headers().get(ALLOW), here.headers().get(ALLOW), "{uri}");
+        let here = to_bytes(here.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(there.bytes().await.unwrap(), here, "{uri}");
+    }
 }

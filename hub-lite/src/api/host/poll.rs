@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query, Request};
 use axum::handler::Handler;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use felhom_shared::id::{Generation, HostId};
@@ -24,27 +25,36 @@ use tokio::time::Instant;
 use crate::auth::HostAuth;
 use crate::error::ApiFailure;
 use crate::state::AppState;
-use crate::store::desired_history::{self, Published};
+use crate::store::desired_history::{self, Document};
 use crate::store::{StoreError, keysets, signed_ops};
 
 /// Most bytes of operations, and of keysets, in one answer.
 const BLOB_BYTES_PER_POLL_MAX: usize = 8 * ENVELOPE_BYTES_MAX;
 
-/// The handler, by hand: one made of extractors holds room for a request's head as long as its poll is parked.
+/// An answer on its way.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// Answers a poll by its head alone. By hand: a handler made of extractors holds room for a request's head as long
+/// as its poll is parked.
+pub(crate) fn poll(head: Parts, state: AppState) -> Answering {
+    let asked = Box::pin(Asked::read(head, state));
+    Box::pin(async move {
+        match asked.await {
+            Ok(asked) => asked.answered().await.into_response(),
+            Err(refused) => refused.into_response(),
+        }
+    })
+}
+
+/// The same as a route. The hub's own listener goes past the router: its layers would hold room as well.
 #[derive(Clone, Copy)]
 pub(crate) struct Poll;
 
 impl Handler<(), AppState> for Poll {
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+    type Future = Answering;
 
-    fn call(self, request: Request, state: AppState) -> Self::Future {
-        let asked = Box::pin(Asked::read(request, state));
-        Box::pin(async move {
-            match asked.await {
-                Ok(asked) => asked.answered().await.into_response(),
-                Err(refused) => refused.into_response(),
-            }
-        })
+    fn call(self, request: Request, state: AppState) -> Answering {
+        poll(request.into_parts().0, state)
     }
 }
 
@@ -56,8 +66,7 @@ struct Asked {
 }
 
 impl Asked {
-    async fn read(request: Request, state: AppState) -> Result<Self, ApiFailure> {
-        let (mut head, _) = request.into_parts();
+    async fn read(mut head: Parts, state: AppState) -> Result<Self, ApiFailure> {
         let HostAuth(host_id) = HostAuth::from_request_parts(&mut head, &state).await?;
         let query = Query::<PollQuery>::from_request_parts(&mut head, &state).await;
         let Query(query) = query.map_err(|refused| {
@@ -104,13 +113,12 @@ struct Due {
 
 impl Due {
     fn of(state: &AppState, host_id: HostId, query: &PollQuery, patient: bool) -> Self {
-        let intent = state.live.intent(host_id);
+        let (document, queued) = state.live.look_at_intent(host_id, |intent| {
+            (differs(query, intent.generation, intent.digest.as_ref()), intent.queued > 0)
+        });
         let trusted = query.keyset.unwrap_or(0);
-        let signed = intent.queued > 0 || state.live.newest_keyset() > trusted;
-        Self {
-            document: differs(query, intent.generation, intent.digest.as_ref()),
-            signed: signed && state.live.may_offer(host_id, trusted, patient),
-        }
+        let signed = queued || state.live.newest_keyset() > trusted;
+        Self { document, signed: signed && state.live.may_offer(host_id, trusted, patient) }
     }
 }
 
@@ -123,13 +131,13 @@ fn differs(query: &PollQuery, generation: Option<Generation>, digest: Option<&St
 /// What a poll is answered with.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    document: Option<Published>,
+    document: Option<Document>,
     ops: Vec<QueuedOp>,
     keysets: Vec<String>,
 }
 
 impl News {
-    pub(crate) fn of(document: Published) -> Self {
+    pub(crate) fn of(document: Document) -> Self {
         Self { document: Some(document), ..Self::default() }
     }
 
@@ -137,9 +145,10 @@ impl News {
     /// in circles.
     fn read(sql: &Connection, host_id: HostId, query: &PollQuery, signed: bool) -> Result<Self, StoreError> {
         let mut news = Self::default();
-        let document = desired_history::current(sql, host_id)?;
-        news.document =
-            document.filter(|document| differs(query, Some(document.generation), Some(&document.digest)));
+        let published = desired_history::current(sql, host_id)?;
+        news.document = published
+            .filter(|published| differs(query, Some(published.generation), Some(&published.digest)))
+            .map(|published| Document { generation: published.generation, bytes: published.bytes });
         if signed {
             let newer = keysets::after(sql, query.keyset.unwrap_or(0), KEYSETS_PER_POLL_MAX)?;
             news.keysets = within(newer.into_iter().map(|keyset| keyset.blob), String::len);
@@ -177,9 +186,12 @@ async fn answer(
     if news.is_none() {
         return Ok(None);
     }
-    let paused = state.live.intent(host_id).paused;
+    let paused = state.live.look_at_intent(host_id, |intent| intent.paused);
     Ok(Some(Frame::of(state, host_id, paused).around(&news)))
 }
+
+/// Room for the frame around a document, so that the answer is written without moving it.
+const FRAME_BYTES: usize = 256;
 
 /// What stands around the news in every answer.
 pub(crate) struct Frame {
@@ -199,7 +211,9 @@ impl Frame {
     /// published; parsing them again for every box that fetches them would be the most expensive part of the
     /// answer.
     pub(crate) fn around(&self, news: &News) -> Bytes {
-        let mut body = format!("{{\"host_id\":\"{}\"", self.host_id).into_bytes();
+        let document_bytes = news.document.as_ref().map_or(0, |document| document.bytes.len());
+        let mut body = Vec::with_capacity(FRAME_BYTES + document_bytes);
+        body.extend_from_slice(format!("{{\"host_id\":\"{}\"", self.host_id).as_bytes());
         if let Some(document) = &news.document {
             let head = format!(",\"generation\":{},\"desired\":", document.generation);
             body.extend_from_slice(head.as_bytes());
@@ -227,7 +241,9 @@ fn member(body: &mut Vec<u8>, name: &str, value: &impl Serialize) {
 }
 
 fn json(body: Bytes) -> Response {
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 #[cfg(test)]
@@ -238,15 +254,8 @@ mod tests {
 
     use super::*;
 
-    fn published(bytes: &[u8]) -> Published {
-        Published {
-            generation: Generation(7),
-            bytes: bytes.to_vec(),
-            digest: String::new(),
-            author: String::new(),
-            note: None,
-            published_at_ms: 0,
-        }
+    fn published(bytes: &[u8]) -> Document {
+        Document { generation: Generation(7), bytes: bytes.to_vec() }
     }
 
     #[test]

@@ -59,15 +59,14 @@ pub(crate) async fn report(
         let changed = changed(host_id, digest, envelope.state.get(), sent.body, now_ms)?;
         store(&state, changed).await?;
     }
-    state.live.heard(host_id, envelope.metrics, now_ms);
-    state.changed(host_id);
-    let intent = state.live.intent(host_id);
-    Ok(Json(ControlEnvelope {
+    let wanted = state.live.heard(host_id, envelope.metrics, now_ms, |intent| ControlEnvelope {
         desired_generation: intent.generation,
         has_ops: intent.queued > 0,
         poll_interval_s: state.config.poll_interval_s,
         blocked: intent.paused,
-    }))
+    });
+    state.changed(host_id);
+    Ok(Json(wanted))
 }
 
 fn changed(
