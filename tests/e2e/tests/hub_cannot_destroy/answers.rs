@@ -121,8 +121,9 @@ fn replies(siege: &mut Siege) {
         siege.hub.answer_reports(None);
         siege.hub.answer_events(None);
         // What the hub was told badly it is told again, and what comes later is not swallowed.
-        let told = Attempt::new(name, [Sign::Event("generation_reached", String::new())]);
         let generation = siege.next();
+        let told =
+            Attempt::new(name, [Sign::Event("generation_reached", format!("generation {generation} "))]);
         siege.hear([Answer::document(generation, &json(&good()))], &[told]);
     }
     gap(siege);
@@ -132,7 +133,8 @@ fn replies(siege: &mut Siege) {
 fn gap(siege: &mut Siege) {
     siege.hub.answer_events(Some(Answer::new(500, "")));
     let generation = siege.next();
-    let kept = Attempt::new("events are kept", [logged("events not delivered")]);
+    let signs = [Sign::Note(102, "destroy_needs_signature"), logged("events not delivered")];
+    let kept = Attempt::new("events are kept", signs);
     siege.hear([Answer::document(generation, &json(&without(102)))], &[kept]);
     let lost = Answer::new(409, r#"{"code":"events_gap","message":"the hub holds this outbox up to 0"}"#);
     siege.hub.answer_events(Some(lost));

@@ -216,7 +216,7 @@ fn the_ground_notices_every_loss() {
         ("no longer holds", &|| control.edit_config(101, "mp0", None).expect("it is there")),
         ("snapshots are others", &|| control.take_snapshot(102, "another").expect("it is there")),
         ("unprivileged has changed", &|| {
-            control.edit_config(102, "unprivileged", None).expect("it is there")
+            control.edit_config(102, "unprivileged", None).expect("it is there");
         }),
         ("102 runs privileged", &|| ()),
         ("was changed", &|| control.edit_config(FOREIGN, "memory", Some("16")).expect("it is there")),
