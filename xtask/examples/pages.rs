@@ -23,6 +23,7 @@ fn main() -> io::Result<()> {
         let man = folder.join("man");
         fs::create_dir_all(&man)?;
         let name = command.get_name().to_owned();
+        let command = without_its_name(command);
         pages(command.disable_help_subcommand(true), (&name, section), &man)?;
     }
     Ok(())
@@ -42,6 +43,16 @@ fn pages(mut command: Command, (name, section): (&str, &str), folder: &Path) -> 
     let mut page = Vec::new();
     Man::new(command.name(title)).title(title).section(section).manual("felhom").render(&mut page)?;
     fs::write(folder.join(format!("{name}.{section}")), page)
+}
+
+/// A page gives the name before what the program is for; `--help` says both at once.
+fn without_its_name(command: Command) -> Command {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let said = format!("{}: ", command.get_name());
+    match about.strip_prefix(&said) {
+        Some(rest) => command.about(rest.to_owned()),
+        None => command,
+    }
 }
 
 fn completions(mut command: Command, folder: &Path) -> io::Result<()> {
