@@ -255,7 +255,6 @@ impl Daemon {
             Ok(control) => self.listen(control.poll_interval_s, control.blocked),
             Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
         }
-        self.pve.hang_up();
         self.send_receipts().await?;
         self.send_events().await
     }

@@ -3,36 +3,28 @@
 //! A hub that does not answer is no reason to stop converging; nothing here is retried except by the next cycle.
 //! Answers are read strictly where they carry intent and bounded in size always.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use felhom_shared::event::Event;
 use felhom_shared::id::OutboxId;
 use felhom_shared::key::ApiKey;
 use felhom_shared::limits::{BODY_BYTES_MAX, POLL_BYTES_MAX};
 use felhom_shared::report::HostReport;
 use felhom_shared::signed::OpId;
+use felhom_shared::text::chain;
 use felhom_shared::wire::{
     ApiError, ControlEnvelope, EVENTS_PATH, EventsAck, EventsPost, OPS_PATH, OpReceipt, POLL_PATH,
     PollAnswer, PollQuery, REPORT_PATH,
 };
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue};
-use hyper::http::request::Builder;
-use hyper::{Method, Request, StatusCode};
 use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue};
+use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
-use crate::https::{Allowance, Answer, ExchangeError, Manners, Peer};
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longer than the usual time between two reports, so that each does not begin with a handshake.
-const IDLE_MAX: Duration = Duration::from_secs(90);
-/// One for the parked poll, one for reports.
-const CONNECTIONS_MAX: usize = 2;
 /// zstd's fastest level: 15 µs for a report, which shrinks to a quarter.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -74,24 +66,29 @@ impl HubError {
 /// A client of one hub. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    peer: Arc<Peer>,
+    client: Client,
+    url: String,
     authorization: HeaderValue,
 }
 
 impl Hub {
     /// A client of the hub at `url`, recognised by `tls`'s pins.
     pub fn new(url: &str, key: &ApiKey, tls: rustls::ClientConfig) -> Result<Self, HubError> {
-        let manners = Manners {
-            connect_timeout: CONNECT_TIMEOUT,
-            idle_max: IDLE_MAX,
-            idle_connections_max: CONNECTIONS_MAX,
-        };
-        let peer = Peer::new(url, tls, manners).map_err(|error| HubError::Setup(error.to_string()))?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_keepalive(Duration::from_secs(60))
+            .pool_max_idle_per_host(2)
+            .build()
+            .map_err(|error| HubError::Setup(chain(&error)))?;
         let bearer = Zeroizing::new(format!("Bearer {}", key.expose()));
         let mut authorization =
             HeaderValue::from_str(&bearer).map_err(|error| HubError::Setup(error.to_string()))?;
         authorization.set_sensitive(true);
-        Ok(Self { peer: Arc::new(peer), authorization })
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned(), authorization })
     }
 
     /// Waits for news; `None` when there is none.
@@ -101,19 +98,27 @@ impl Hub {
         pairs.extend(query.keyset.map(|version| ("keyset", version.to_string())));
         pairs.extend(query.digest.clone().map(|digest| ("digest", digest)));
         let query_text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        let path = format!("{POLL_PATH}?{query_text}");
-        let time = Duration::from_secs(query.wait) + ANSWER_TIMEOUT;
-        let answer = self.get(&path, time).await?;
-        if answer.status == StatusCode::NO_CONTENT {
+        let request = self
+            .client
+            .get(format!("{}{POLL_PATH}?{query_text}", self.url))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .timeout(Duration::from_secs(query.wait) + ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| HubError::Unreachable(chain(&error)))?;
+        if response.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        understood(&answer).map(Some)
+        answer(response, POLL_BYTES_MAX).await.map(Some)
     }
 
     /// The hub's clock, to the second: for telling a person that the box's is wrong, never for authority.
     pub async fn clock(&self) -> Result<Timestamp, HubError> {
-        let answer = self.get(&format!("{POLL_PATH}?wait=0"), ANSWER_TIMEOUT).await?;
-        let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok()).unwrap_or_default();
+        let request = self
+            .client
+            .get(format!("{}{POLL_PATH}?wait=0", self.url))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .timeout(ANSWER_TIMEOUT);
+        let response = request.send().await.map_err(|error| HubError::Unreachable(chain(&error)))?;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).unwrap_or_default();
         jiff::fmt::rfc2822::parse(date)
             .map(|date| date.timestamp())
             .map_err(|_| HubError::Malformed("it carries no date".to_owned()))
@@ -145,46 +150,38 @@ impl Hub {
         let json = serde_json::to_vec(body).map_err(|error| HubError::Malformed(error.to_string()))?;
         let body = zstd::bulk::compress(&json, ZSTD_LEVEL)
             .map_err(|error| HubError::Malformed(error.to_string()))?;
-        let request = Request::builder()
-            .method(Method::POST)
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header(AUTHORIZATION, self.authorization.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header(CONTENT_ENCODING, "zstd");
-        let allowance = Allowance { time: ANSWER_TIMEOUT, bytes: BODY_BYTES_MAX };
-        understood(&self.send(request, (path, body.into()), allowance).await?)
-    }
-
-    async fn get(&self, path: &str, time: Duration) -> Result<Answer, HubError> {
-        let allowance = Allowance { time, bytes: POLL_BYTES_MAX };
-        self.send(Request::builder().method(Method::GET), (path, Bytes::new()), allowance).await
-    }
-
-    async fn send(
-        &self,
-        request: Builder,
-        content: (&str, Bytes),
-        allowance: Allowance,
-    ) -> Result<Answer, HubError> {
-        let request = request.header(AUTHORIZATION, self.authorization.clone());
-        let answer = self.peer.exchange(request, content, allowance).await;
-        answer.map_err(|error| match error {
-            ExchangeError::TooLong(_) => HubError::Malformed(error.to_string()),
-            _ => HubError::Unreachable(error.to_string()),
-        })
+            .header(CONTENT_ENCODING, "zstd")
+            .timeout(ANSWER_TIMEOUT)
+            .body(body);
+        let response = request.send().await.map_err(|error| HubError::Unreachable(chain(&error)))?;
+        answer(response, BODY_BYTES_MAX).await
     }
 }
 
-fn understood<T: DeserializeOwned>(answer: &Answer) -> Result<T, HubError> {
-    let malformed = |error: serde_json::Error| HubError::Malformed(error.to_string());
-    match answer.status {
-        StatusCode::NO_CONTENT => serde_json::from_slice(b"null").map_err(malformed),
-        status if status.is_success() => serde_json::from_slice(&answer.body).map_err(malformed),
-        status => {
-            let reason = serde_json::from_slice(&answer.body).unwrap_or_else(|_| ApiError {
-                code: "no_reason_given".to_owned(),
-                message: "the answer is not of the hub's form; is something else listening at that address?"
-                    .to_owned(),
-            });
-            Err(HubError::Refused { status: status.as_u16(), answer: reason })
+async fn answer<T: DeserializeOwned>(mut response: Response, bytes_max: usize) -> Result<T, HubError> {
+    let status = response.status();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| HubError::Unreachable(chain(&error)))? {
+        if body.len() + chunk.len() > bytes_max {
+            return Err(HubError::Malformed(format!("it is longer than {bytes_max} bytes")));
         }
+        body.extend_from_slice(&chunk);
     }
+    if status == StatusCode::NO_CONTENT {
+        return serde_json::from_slice(b"null").map_err(|error| HubError::Malformed(error.to_string()));
+    }
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|error| HubError::Malformed(error.to_string()));
+    }
+    let answer = serde_json::from_slice(&body).unwrap_or_else(|_| ApiError {
+        code: "no_reason_given".to_owned(),
+        message: "the answer is not of the hub's form; is something else listening at that address?"
+            .to_owned(),
+    });
+    Err(HubError::Refused { status: status.as_u16(), answer })
 }

@@ -19,7 +19,6 @@ pub mod config;
 pub mod cycle;
 pub mod daemon;
 pub mod execute;
-mod https;
 pub mod hub;
 pub mod node;
 pub mod observe;

@@ -4,14 +4,11 @@
 //! the last answer is old or something was changed since.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 use felhom_shared::id::NodeName;
 use felhom_shared::report::{CycleCost, Metrics, StorageUse};
-use nix::sys::sysinfo::sysinfo;
-use nix::unistd::{SysconfVar, sysconf};
+use sysinfo::{MemoryRefreshKind, System};
 
 use crate::pve::Pve;
 
@@ -22,6 +19,7 @@ const STORAGES_AGE_MAX: Duration = Duration::from_secs(50);
 #[derive(Debug)]
 pub struct Gauges {
     cpus: u32,
+    system: Option<System>,
     storages: BTreeMap<String, StorageUse>,
     storages_read_at: Option<Instant>,
 }
@@ -30,7 +28,9 @@ impl Gauges {
     /// Gauges of this box, nothing read yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { cpus: cpus(), storages: BTreeMap::new(), storages_read_at: None }
+        let cpus =
+            std::thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(0));
+        Self { cpus, system: System::new().ok(), storages: BTreeMap::new(), storages_read_at: None }
     }
 
     /// Reads the numbers. What cannot be read is zero, and a storage list that does not answer is empty.
@@ -41,17 +41,23 @@ impl Gauges {
         {
             self.read_storages(pve, node).await;
         }
-        let kernel = sysinfo().ok();
-        let (memory_used_bytes, memory_total_bytes) = memory();
+        let (memory_used_bytes, memory_total_bytes) = self.memory();
         Metrics {
-            load1: kernel.as_ref().map_or(0.0, |kernel| kernel.load_average().0),
+            load1: System::load_average().map_or(0.0, |load| load.one),
             cpus: self.cpus,
             memory_used_bytes,
             memory_total_bytes,
-            uptime_s: kernel.map_or(0, |kernel| kernel.uptime().as_secs()),
+            uptime_s: System::uptime().unwrap_or(0),
             storages: self.storages.clone(),
             cycle,
         }
+    }
+
+    /// Bytes in use and in all.
+    fn memory(&mut self) -> (u64, u64) {
+        let Some(system) = &mut self.system else { return (0, 0) };
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
+        (system.used_memory(), system.total_memory())
     }
 
     async fn read_storages(&mut self, pve: &Pve, node: &NodeName) {
@@ -75,48 +81,14 @@ impl Default for Gauges {
     }
 }
 
-/// The box's processors, not those that a quota leaves to this process.
-fn cpus() -> u32 {
-    sysconf(SysconfVar::_NPROCESSORS_ONLN)
-        .ok()
-        .flatten()
-        .and_then(|count| u32::try_from(count).ok())
-        .unwrap_or(0)
-}
-
-/// Bytes in use and in all. What the kernel could give back at once does not count as used.
-fn memory() -> (u64, u64) {
-    // Both numbers stand in the first three lines.
-    let mut text = [0; 256];
-    let read = File::open("/proc/meminfo").and_then(|mut file| file.read(&mut text));
-    parse_meminfo(&String::from_utf8_lossy(&text[..read.unwrap_or(0)])).unwrap_or((0, 0))
-}
-
-fn parse_meminfo(text: &str) -> Option<(u64, u64)> {
-    let bytes = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-        Some(kib * 1024)
-    };
-    let (total, available) = (bytes("MemTotal:")?, bytes("MemAvailable:")?);
-    Some((total.saturating_sub(available), total))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_can_be_given_back_is_not_used() {
-        let text =
-            "MemTotal:       24684092 kB\nMemFree:          500000 kB\nMemAvailable:   20684092 kB\nBuf";
-        assert_eq!(parse_meminfo(text), Some((4_000_000 * 1024, 24_684_092 * 1024)));
-        assert_eq!(parse_meminfo("MemTotal: 1 kB\n"), None);
-    }
-
-    #[test]
     fn this_box_has_processors_and_memory() {
-        let (used, total) = memory();
-        assert!(cpus() > 0 && used > 0 && used < total, "{used} of {total}");
+        let mut gauges = Gauges::new();
+        let (used, total) = gauges.memory();
+        assert!(gauges.cpus > 0 && used > 0 && used < total, "{used} of {total}");
     }
 }

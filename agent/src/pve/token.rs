@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
+use reqwest::header::HeaderValue;
 use zeroize::Zeroizing;
 
 /// An API token, `user@realm!tokenid=secret`. Wiped when dropped, shown nowhere.

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,10 +22,9 @@ use zeroize::Zeroizing;
 use super::error::{PveError, Refusal};
 use super::lenient;
 use super::token::ApiToken;
-use crate::https::{Allowance, Answer, ExchangeError, Manners, NotAnAddress, Peer};
 
-/// Below pveproxy's own 5 s, so that no request leaves on a connection that is being closed.
-const IDLE_MAX: Duration = Duration::from_secs(3);
+/// Below pveproxy's own 5 s, so that it is we who close an idle connection, never mid-request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTIONS_MAX: usize = 4;
 const READING_TRIES: u32 = 2;
@@ -46,7 +45,7 @@ pub struct Pve {
 }
 
 struct Shared {
-    peer: Peer,
+    client: Client,
     base_url: String,
     authorization: HeaderValue,
     permits: Semaphore,
@@ -62,8 +61,11 @@ impl fmt::Debug for Pve {
 
 /// The address or the TLS configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the PVE client cannot be set up")]
-pub struct PveSetupError(#[source] NotAnAddress);
+#[error("the PVE client cannot be set up for {base_url}")]
+pub struct PveSetupError {
+    base_url: String,
+    source: reqwest::Error,
+}
 
 /// What PVE wraps every success in.
 #[derive(Deserialize)]
@@ -116,13 +118,19 @@ impl Pve {
         timeout: Duration,
     ) -> Result<Self, PveSetupError> {
         let base_url = base_url.trim_end_matches('/').to_owned();
-        let manners = Manners {
-            connect_timeout: CONNECT_TIMEOUT,
-            idle_max: IDLE_MAX,
-            idle_connections_max: CONNECTIONS_MAX,
-        };
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(CONNECTIONS_MAX)
+            .build()
+            .map_err(|source| PveSetupError { base_url: base_url.clone(), source })?;
         let shared = Shared {
-            peer: Peer::new(&base_url, tls, manners).map_err(PveSetupError)?,
+            client,
             base_url,
             authorization: token.header(),
             permits: Semaphore::new(CONNECTIONS_MAX),
@@ -136,11 +144,6 @@ impl Pve {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { shared: Arc::clone(&self.shared), timeout }
-    }
-
-    /// Closes the idle connections: nothing more is asked for a while.
-    pub fn hang_up(&self) {
-        self.shared.peer.hang_up();
     }
 
     /// Requests sent so far, repeated readings included.
@@ -211,33 +214,33 @@ impl Pve {
     async fn exchange<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<(T, Option<u64>), Failure> {
         let _permit = self.shared.permits.acquire().await.expect("the semaphore is never closed");
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = self.send(call).await.map_err(|error| send_failure(call, &error))?;
-        if answer.status.is_success() {
+        let response = self.request(call).send().await.map_err(|error| send_failure(call, &error))?;
+        if response.status().is_success() {
+            let body = read_body(response).await.map_err(|why| call.broken(why))?;
             let envelope: Envelope<T> =
-                serde_json::from_slice(&answer.body).map_err(|error| call.malformed(error))?;
+                serde_json::from_slice(&body).map_err(|error| call.malformed(error))?;
             return Ok((envelope.data, envelope.total));
         }
-        let worth_repeating = (595..=599).contains(&answer.status.as_u16());
-        Err(Failure { error: refusal(call, answer), worth_repeating })
+        let worth_repeating = (595..=599).contains(&response.status().as_u16());
+        Err(Failure { error: refusal(call, response).await, worth_repeating })
     }
 
-    async fn send(&self, call: &Call<'_>) -> Result<Answer, ExchangeError> {
+    fn request(&self, call: &Call<'_>) -> RequestBuilder {
         let question_mark = if call.query.is_empty() { "" } else { "?" };
-        let path = format!("/api2/json{}{question_mark}{}", call.path, call.query);
-        let mut request = Request::builder()
-            .method(call.method.clone())
+        let url = format!("{}/api2/json{}{question_mark}{}", self.shared.base_url, call.path, call.query);
+        let request = self
+            .shared
+            .client
+            .request(call.method.clone(), url)
+            .timeout(self.timeout)
             .header(AUTHORIZATION, self.shared.authorization.clone());
-        let mut body = Bytes::new();
-        if let Some(form) = call.form {
-            let form = encode_pairs(form.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-            // Said out loud even when it is zero: pveproxy answers 501 to a body of undeclared length.
-            request = request
-                .header(CONTENT_LENGTH, form.len())
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-            body = Bytes::from_owner(FormBody(form));
-        }
-        let allowance = Allowance { time: self.timeout, bytes: ANSWER_BYTES_MAX };
-        self.shared.peer.exchange(request, (&path, body), allowance).await
+        let Some(form) = call.form else { return request };
+        let body = encode_pairs(form.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        // Said out loud even when it is zero: pveproxy answers 501 to a body of undeclared length.
+        request
+            .header(CONTENT_LENGTH, body.len())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from_owner(FormBody(body)))
     }
 }
 
@@ -263,18 +266,16 @@ impl AsRef<[u8]> for FormBody {
 }
 
 /// Until the connection stands nothing was sent. After that, nobody on this side can tell.
-fn send_failure(call: &Call<'_>, error: &ExchangeError) -> Failure {
-    match error {
-        ExchangeError::NotSent(_) => {
-            let what = format!("{}: {error}", call.name());
-            Failure { error: PveError::Unreachable { what }, worth_repeating: true }
-        }
-        ExchangeError::Broken(_) => Failure { error: call.broken(error), worth_repeating: true },
-        ExchangeError::TimedOut | ExchangeError::TooLong(_) => call.broken(error).into(),
+fn send_failure(call: &Call<'_>, error: &reqwest::Error) -> Failure {
+    let why = chain(error);
+    if error.is_connect() || error.is_builder() {
+        let what = format!("{}: {why}", call.name());
+        return Failure { error: PveError::Unreachable { what }, worth_repeating: error.is_connect() };
     }
+    Failure { error: call.broken(why), worth_repeating: !error.is_timeout() }
 }
 
-fn refusal(call: &Call<'_>, answer: Answer) -> PveError {
+async fn refusal(call: &Call<'_>, response: Response) -> PveError {
     #[derive(Deserialize, Default)]
     struct Body {
         #[serde(default)]
@@ -282,16 +283,55 @@ fn refusal(call: &Call<'_>, answer: Answer) -> PveError {
         #[serde(default)]
         errors: BTreeMap<String, Value>,
     }
-    let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let status = response.status();
+    let reason = reason_phrase(&response, status);
+    // The status has already decided what this is; a body that is missing, cut or not JSON only costs detail.
+    let body = read_body(response).await.unwrap_or_default();
+    let body: Body = serde_json::from_slice(&body).unwrap_or_default();
     let errors = body.errors.into_iter().map(|(name, text)| (name, lenient::text_of(&text))).collect();
     PveError::from_answer(&Refusal {
         call: &call.name(),
         changing: call.changing(),
-        status: answer.status.as_u16(),
-        reason: answer.reason,
+        status: status.as_u16(),
+        reason,
         message: body.message,
         errors,
     })
+}
+
+/// reqwest has no word for it, but passes on what hyper found in the status line.
+fn reason_phrase(response: &Response, status: StatusCode) -> String {
+    match response.extensions().get::<hyper::ext::ReasonPhrase>() {
+        Some(phrase) => String::from_utf8_lossy(phrase.as_bytes()).into_owned(),
+        None => status.canonical_reason().unwrap_or_default().to_owned(),
+    }
+}
+
+async fn read_body(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The error with its causes and without its URL, whose query may hold parameters.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "no answer in time" } else { "the exchange failed" }.to_owned();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // hyper and rustls repeat their source's text in their own.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Between half and all of `longest`, so that many agents woken by one event do not knock in step.
