@@ -46,12 +46,16 @@ impl PublicKey {
 
     /// The key itself.
     pub(super) fn verifying(&self) -> VerifyingKey {
-        let point = match &self.0 {
+        VerifyingKey::from_bytes(&self.point()).expect("load has decoded it before")
+    }
+
+    /// The point of the curve: what a secret is behind.
+    pub(super) fn point(&self) -> [u8; 32] {
+        match &self.0 {
             KeyData::Ed25519(key) => key.0,
             KeyData::SkEd25519(key) => key.public_key().0,
             _ => unreachable!("load accepts no other kind"),
-        };
-        VerifyingKey::from_bytes(&point).expect("load has decoded it before")
+        }
     }
 
     /// The application of a security key.

@@ -108,7 +108,8 @@ impl Keyset {
         if !(1..=KEYSET_KEYS_MAX).contains(&self.keys.len()) {
             return no("it must have one to sixteen keys");
         }
-        let distinct: BTreeSet<&PublicKey> = self.keys.iter().map(|entry| &entry.public).collect();
+        // By its point: one secret behind a software key and a security key would be two signers.
+        let distinct: BTreeSet<[u8; 32]> = self.keys.iter().map(|entry| entry.public.point()).collect();
         if distinct.len() != self.keys.len() {
             return no("a key stands in it twice");
         }

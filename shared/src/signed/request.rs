@@ -60,7 +60,19 @@ pub struct VoidBefore {
 #[serde(deny_unknown_fields)]
 pub struct LedgerRebase {
     /// The furthest the hub has seen; the box goes on above it.
+    #[serde(deserialize_with = "row_number")]
     pub seq: u64,
+}
+
+/// The number comes from a hub, and the box counts on from it: one near the end of all numbers would end its
+/// ledger. No ledger comes to 2^53.
+fn row_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seq = u64::deserialize(deserializer)?;
+    if seq < 1 << 53 {
+        Ok(seq)
+    } else {
+        Err(serde::de::Error::custom("the number is not a valid row of a ledger"))
+    }
 }
 
 /// Parameters of `generation.reset`.
