@@ -1,5 +1,7 @@
 //! `felhom-agent trust`: what a person at the console sees, and the way out.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
