@@ -4,9 +4,10 @@ use felhom_shared::desired::DesiredState;
 use felhom_shared::event::Severity;
 use felhom_shared::limits::OPS_PER_POLL_MAX;
 use felhom_shared::report::{LedgerHead, Receipt, ReceiptState};
-use felhom_shared::signed::{self, Clock, OpId, Rejection, Request, VerifiedOp};
+use felhom_shared::signed::{self, Clock, Op, OpId, Rejection, Request, VerifiedOp};
 use felhom_shared::wire::{OpReceipt, QueueState, QueuedOp};
 use jiff::Timestamp;
+use rusqlite::Connection;
 
 use super::grants::{Grant, Grants};
 use super::{Judge, Ops, clock};
@@ -116,13 +117,7 @@ impl Ops {
         let delivered = OpReceipt { state: QueueState::Delivered, code: None, text: None };
         match judged {
             Ok(verified) => {
-                self.state.reserve(op_id, verified.op(), blob, now)?;
-                tracing::info!(
-                    op = verified.op().request.word(),
-                    op_id = op_id.as_str(),
-                    "operation accepted"
-                );
-                self.obey_host_op(&verified, now)?;
+                self.accept(&verified, blob, now)?;
                 let book = self.state.book();
                 Ok(book.standing(op_id).map(|standing| (op_id.clone(), receipt_of(standing))))
             }
@@ -161,34 +156,28 @@ impl Ops {
         judge.judge(blob.as_bytes())
     }
 
-    /// An operation on the box itself takes effect at once, in the transaction that ends it.
-    fn obey_host_op(&self, verified: &VerifiedOp, now: Timestamp) -> Result<(), StateError> {
-        let op = verified.op();
-        let effect = |sql: &rusqlite::Connection, state: &State| match &op.request {
-            Request::ClockReset(_) => {
-                state.raise_floor(sql, op.issued_at, now)?;
-                State::put_clock_floor_in(sql, op.issued_at)
-            }
-            Request::VoidBefore(params) => state.raise_floor(sql, params.before, now),
-            Request::LedgerRebase(params) => state.rebase(sql, params.seq, now),
-            Request::ResetGeneration(params) => State::reset_generation(sql, params.generation),
-            Request::DestroyGuest(_)
-            | Request::RollbackGuest(_)
-            | Request::RestoreGuest(_)
-            | Request::CreatePrivileged(_) => Ok(()),
-        };
+    /// Reserves an operation. One on the box itself takes effect at once, in the same transaction: a box that
+    /// died between would owe it for ever.
+    fn accept(&self, verified: &VerifiedOp, blob: &str, now: Timestamp) -> Result<(), StateError> {
+        let (op_id, op) = (verified.op_id(), verified.op());
+        let word = op.request.word();
         if op.request.expect().is_some() {
-            return self.state.in_one(|sql, state| clock::seen(state, sql, op.issued_at));
+            self.state.reserve((op_id, blob), op, now, |sql, state| clock::seen(state, sql, op.issued_at))?;
+            tracing::info!(op = word, op_id = op_id.as_str(), "operation accepted");
+            return Ok(());
         }
-        self.state.end_op(verified.op_id(), (ReceiptState::Applied, None), now, effect)?;
+        self.state.reserve((op_id, blob), op, now, |sql, state| {
+            take_effect(op, sql, state, now)?;
+            state.end_op_in(sql, op_id, (ReceiptState::Applied, None), now)
+        })?;
         if matches!(op.request, Request::LedgerRebase(_)) {
             *self.seen_by_hub.borrow_mut() = None;
         }
         if let Request::VoidBefore(params) = &op.request {
             self.void_until(params.before, now)?;
         }
-        let text = format!("{}: {}", op.request.word(), op.request.consequence());
-        tracing::warn!(op_id = verified.op_id().as_str(), "{text}");
+        let text = format!("{word}: {}", op.request.consequence());
+        tracing::warn!(op_id = op_id.as_str(), "{text}");
         self.state.tell(&Telling::of_host("op_applied", Severity::Warning, text), now)
     }
 
@@ -236,7 +225,7 @@ impl Ops {
     pub fn end_waiting(&self, op_id: &OpId, rejection: &Rejection, now: Timestamp) -> Result<(), StateError> {
         let state =
             if *rejection == Rejection::Expired { ReceiptState::Expired } else { ReceiptState::Rejected };
-        self.state.end_op(op_id, (state, Some(rejection)), now, |_, _| Ok(()))?;
+        self.state.end_op(op_id, (state, Some(rejection)), now)?;
         tracing::warn!(code = rejection.code(), op_id = op_id.as_str(), "operation ended: {rejection}");
         let text = format!("operation {}: {rejection}", &op_id.as_str()[..12]);
         self.state.tell(&Telling::of_host("op_rejected", Severity::Warning, text), now)
@@ -306,6 +295,27 @@ impl Ops {
         let count = if counted == hour { count + 1 } else { 1 };
         self.told_lately.set((hour, count));
         count <= REJECTIONS_TOLD
+    }
+}
+
+/// What an operation on the box itself changes.
+fn take_effect(op: &Op, sql: &Connection, state: &State, now: Timestamp) -> Result<(), StateError> {
+    match &op.request {
+        Request::ClockReset(_) => {
+            state.raise_floor(sql, op.issued_at, now)?;
+            State::put_clock_floor_in(sql, op.issued_at)
+        }
+        Request::VoidBefore(params) => state.raise_floor(sql, params.before, now),
+        Request::LedgerRebase(params) => {
+            // What ran in the time that is lost may still be in its window, and its nonce is lost too.
+            state.raise_floor(sql, op.issued_at, now)?;
+            state.rebase(sql, params.seq, now)
+        }
+        Request::ResetGeneration(params) => State::reset_generation(sql, params.generation),
+        Request::DestroyGuest(_)
+        | Request::RollbackGuest(_)
+        | Request::RestoreGuest(_)
+        | Request::CreatePrivileged(_) => Ok(()),
     }
 }
 

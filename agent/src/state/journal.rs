@@ -240,12 +240,10 @@ impl State {
             return Ok(0);
         }
         let sql = self.sql();
-        let count = sql.query_row(
+        let mut statement = sql.prepare_cached(
             "SELECT count(*) FROM (SELECT DISTINCT guest_id, cycle FROM journal WHERE began_at_ms >= ?1)",
-            [since.as_millisecond()],
-            |row| row.get::<_, u32>(0),
         )?;
-        Ok(count)
+        Ok(statement.query_row([since.as_millisecond()], |row| row.get::<_, u32>(0))?)
     }
 
     /// The number of the next cycle.

@@ -8,7 +8,7 @@ use std::cell::Ref;
 
 use felhom_shared::id::GuestId;
 use felhom_shared::report::{LedgerHead, ReceiptState};
-use felhom_shared::signed::{Op, OpId, Rejection};
+use felhom_shared::signed::{Op, OpId, Rejection, Request};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
@@ -82,14 +82,22 @@ impl State {
         if op.issued_at <= book.floor() {
             return Err(Rejection::Stale);
         }
-        if book.standings().len() >= OPS_MAX {
+        // What makes room must find room.
+        if book.standings().len() >= OPS_MAX && !matches!(op.request, Request::VoidBefore(_)) {
             return Err(Rejection::LedgerFull);
         }
         Ok(())
     }
 
-    /// Puts an operation's nonce and envelope on disk. When this returns, they survive a power cut.
-    pub fn reserve(&self, op_id: &OpId, op: &Op, blob: &str, now: Timestamp) -> Result<(), StateError> {
+    /// Puts an operation's nonce and envelope on disk, and what `also` does at once with them: a power cut leaves
+    /// all of it or nothing.
+    pub fn reserve(
+        &self,
+        (op_id, blob): (&OpId, &str),
+        op: &Op,
+        now: Timestamp,
+        also: impl FnOnce(&Connection, &State) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
         self.boundary(Boundary::BeforeReserve);
         let row = Row::Reserved {
             op_id: op_id.clone(),
@@ -106,7 +114,8 @@ impl State {
                 params![op_id.as_str(), blob],
             )?;
             sql.execute("DELETE FROM op_held WHERE op_id = ?1", [op_id.as_str()])?;
-            state.append(sql, row)
+            state.append(sql, row)?;
+            also(sql, state)
         })?;
         self.boundary(Boundary::AfterReserve);
         Ok(())
@@ -118,13 +127,23 @@ impl State {
         Ok(sql.query_row("SELECT blob FROM op_blobs WHERE op_id = ?1", [op_id.as_str()], |row| row.get(0))?)
     }
 
-    /// Ends an operation that was not begun, or one on the host, which takes effect within `effect`.
+    /// Ends an operation that was not begun.
     pub fn end_op(
         &self,
         op_id: &OpId,
+        end: (ReceiptState, Option<&Rejection>),
+        now: Timestamp,
+    ) -> Result<(), StateError> {
+        self.in_one(|sql, this| this.end_op_in(sql, op_id, end, now))
+    }
+
+    /// The same within a transaction: how an operation on the host ends, together with its effect.
+    pub(crate) fn end_op_in(
+        &self,
+        sql: &Connection,
+        op_id: &OpId,
         (state, rejection): (ReceiptState, Option<&Rejection>),
         now: Timestamp,
-        effect: impl FnOnce(&Connection, &State) -> Result<(), StateError>,
     ) -> Result<(), StateError> {
         let row = Row::Ended {
             op_id: op_id.clone(),
@@ -133,10 +152,7 @@ impl State {
             text: rejection.map(ToString::to_string),
             at: now,
         };
-        self.in_one(|sql, this| {
-            effect(sql, this)?;
-            this.append(sql, row)
-        })
+        self.append(sql, row)
     }
 
     /// Voids operations issued at or before `floor`; the floor never falls.
@@ -151,19 +167,21 @@ impl State {
         self.append(sql, Row::Rebased { from_seq, at: now })
     }
 
-    /// Clears operations that ended and were issued more than a week before `now_ms`, and raises the floor above
-    /// them, so that no clearing ever makes a replay possible.
+    /// Clears operations that ended and were issued more than a week before `now_ms`, or are void. The floor goes
+    /// above them and is written anew, for the row that last said it may be among the cleared: no clearing ever
+    /// makes a replay possible.
     pub fn clear_ledger(&self, now_ms: u64, week_ms: u64, now: Timestamp) -> Result<(), StateError> {
         let (until, floor) = {
             let book = self.book();
             if book.is_damaged() || book.standings().len() < CLEARED_FROM {
                 return Ok(());
             }
-            let Some(cleared) = book.clearable(now_ms.saturating_sub(week_ms)) else { return Ok(()) };
-            cleared
+            let before = now_ms.saturating_sub(week_ms).max(book.floor().saturating_add(1));
+            let Some((until, issued)) = book.clearable(before) else { return Ok(()) };
+            (until, issued.max(book.floor()))
         };
         self.in_one(|sql, state| {
-            state.raise_floor(sql, floor, now)?;
+            state.append(sql, Row::Floor { floor, at: now })?;
             let base = state.book().chain_at(until);
             let Some(base) = base else { return Ok(()) };
             sql.execute(
