@@ -27,9 +27,8 @@ enum DataFormat {
 pub(super) struct Package {
     pub(super) name: &'static str,
     section: &'static str,
-    /// What it needs beside the libraries of its program; `None` for a field that is not there.
+    /// What it needs beside the libraries of its program.
     depends: &'static [&'static str],
-    recommends: Option<&'static str>,
     suggests: Option<&'static str>,
     summary: &'static str,
     description: &'static str,
@@ -46,8 +45,8 @@ pub(super) const PACKAGES: [Package; 3] = [
     Package {
         name: "felhom-agent",
         section: "admin",
-        depends: &[],
-        recommends: Some("ca-certificates"),
+        // Maintenance windows have time zones.
+        depends: &["tzdata"],
         suggests: None,
         summary: "keeps a Proxmox host as its operator wants it",
         description: " Fetches what a Proxmox VE host should be from a felhom hub, makes it so through\n \
@@ -67,8 +66,7 @@ pub(super) const PACKAGES: [Package; 3] = [
     Package {
         name: "felhom-hub",
         section: "admin",
-        depends: &["systemd | systemd-standalone-sysusers | systemd-sysusers"],
-        recommends: None,
+        depends: &["tzdata", "systemd | systemd-standalone-sysusers | systemd-sysusers"],
         suggests: Some("felhom-sign"),
         summary: "stores what Proxmox hosts should be and shows what they are",
         description: " The hub of felhom: agents on Proxmox VE hosts fetch from it what their host\n \
@@ -97,7 +95,6 @@ pub(super) const PACKAGES: [Package; 3] = [
         name: "felhom-sign",
         section: "utils",
         depends: &[],
-        recommends: None,
         suggests: Some("openssh-client, age"),
         summary: "signs what a felhom hub cannot order",
         description: " For the operator's workstation: makes keys and keysets, shows which steps wait\n \
@@ -180,9 +177,7 @@ impl Package {
             tree.installed_kib()?,
             depends.join(", ")
         );
-        for (field, value) in [("Recommends", self.recommends), ("Suggests", self.suggests)] {
-            control.extend(value.map(|value| format!("{field}: {value}\n")));
-        }
+        control.extend(self.suggests.map(|value| format!("Suggests: {value}\n")));
         control.push_str(&format!(
             "Section: {}\nPriority: optional\nDescription: {}\n{}\n",
             self.section, self.summary, self.description
