@@ -1,0 +1,5 @@
+//! libFuzzer's way in; what must hold is in the library.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| felhom_fuzz::op(data));
