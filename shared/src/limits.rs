@@ -41,7 +41,8 @@ pub const KEYSETS_PER_POLL_MAX: usize = 16;
 /// Most signed operations in one poll answer.
 pub const OPS_PER_POLL_MAX: usize = 16;
 /// Largest answer to a poll in bytes: a document, operations, keysets, and room for the JSON around them.
-pub const POLL_BYTES_MAX: usize = DESIRED_BYTES_MAX + (OPS_PER_POLL_MAX + KEYSETS_PER_POLL_MAX + 2) * ENVELOPE_BYTES_MAX;
+pub const POLL_BYTES_MAX: usize =
+    DESIRED_BYTES_MAX + (OPS_PER_POLL_MAX + KEYSETS_PER_POLL_MAX + 2) * ENVELOPE_BYTES_MAX;
 /// Longest life of an operation that destroys something, in milliseconds (48 h).
 pub const DESTRUCTION_LIFE_MS_MAX: u64 = 48 * 3600 * 1000;
 /// Longest life of any other operation, in milliseconds (7 days).

@@ -10,14 +10,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn connections_closed_while_idle_cost_nothing() {
-    let house = House::with(Options { keep_alive: Duration::from_millis(30), ..Options::default() });
+    let house = House::with(Options { keep_alive: Duration::from_millis(150), ..Options::default() });
     let desired = document([lxc(101, "web"), qemu(110, "mail")]);
     let mut agent = house.agent();
     agent.desire(&desired);
     for _ in 0..5 {
         let end = agent.cycle();
         assert!(matches!(end.state.node, NodeState::Present { .. }), "{:?}", end.state.node);
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(250));
     }
     house.obeys(&desired);
 }
