@@ -195,6 +195,8 @@ macro_rules! text_id {
     };
 }
 
+pub(crate) use text_id;
+
 text_id!(/// A guest's or host's name: one DNS label (PVE's `hostname` and `name`).
     Label, "name", dns_label);
 text_id!(/// A PVE node, as `GET /nodes` names it.

@@ -1,8 +1,11 @@
 //! What can be ordered, each with exactly the parameters it needs and what must still be true when it runs.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Generation, InvalidId, Label, Vmid};
+use crate::id::{Generation, InvalidId, Label, Vmid, text_id};
 
 /// What the guest must still be at the moment of action. VMIDs and names are reused; this is how a signature for
 /// one guest cannot reach another.
@@ -182,52 +185,33 @@ impl Request {
     }
 }
 
-macro_rules! checked_text {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $reason:literal, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+text_id!(/// PVE's digest of a configuration: SHA-1, 40 lower-case hex digits.
+    ConfigDigest, "configuration digest", config_digest);
+text_id!(/// A snapshot's name as PVE allows it.
+    SnapshotName, "snapshot", snapshot_name);
+text_id!(/// A backup archive: `storage:backup/…`, without anything a parameter could hide in.
+    BackupVolid, "backup", backup_volid);
 
-        impl $name {
-            /// The text itself.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = InvalidId;
-            fn try_from(text: String) -> Result<Self, InvalidId> {
-                let check: fn(&str) -> bool = $check;
-                if check(&text) {
-                    Ok(Self(text))
-                } else {
-                    Err(InvalidId { kind: $kind, value: text, reason: $reason })
-                }
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> String {
-                text.0
-            }
-        }
-    };
+fn config_digest(text: &str) -> Result<(), &'static str> {
+    let is_hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if text.len() == 40 && is_hex { Ok(()) } else { Err("it must be 40 lower-case hex digits") }
 }
 
-checked_text!(/// PVE's digest of a configuration: SHA-1, 40 lower-case hex digits.
-    ConfigDigest, "configuration digest", "it must be 40 lower-case hex digits",
-    |text| text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
-checked_text!(/// A snapshot's name as PVE allows it.
-    SnapshotName, "snapshot", "it must begin with a letter and have 2 to 40 letters, digits, '_' or '-'",
-    |text| (2..=40).contains(&text.len())
-        && text.as_bytes()[0].is_ascii_alphabetic()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
-checked_text!(/// A backup archive: `storage:backup/…`, without anything a parameter could hide in.
-    BackupVolid, "backup", "it must be storage:backup/… of letters, digits and -_.:/+",
-    |text| text.len() <= 255
+fn snapshot_name(text: &str) -> Result<(), &'static str> {
+    let fits = (2..=40).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    if fits {
+        Ok(())
+    } else {
+        Err("it must begin with a letter and have 2 to 40 letters, digits, '_' or '-'")
+    }
+}
+
+fn backup_volid(text: &str) -> Result<(), &'static str> {
+    let fits = text.len() <= 255
         && text.split_once(":backup/").is_some_and(|(storage, file)| !storage.is_empty() && !file.is_empty())
         && !text.contains("..")
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+".contains(&b)));
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+".contains(&b));
+    if fits { Ok(()) } else { Err("it must be storage:backup/… of letters, digits and -_.:/+") }
+}
