@@ -13,7 +13,7 @@ use felhom_shared::id::{HostId, NodeName};
 use felhom_shared::limits::EVENTS_PER_POST_MAX;
 use felhom_shared::report::{CycleCost, HostReport, HostState, REPORT_VERSION};
 use felhom_shared::wire::{PollAnswer, PollQuery, QueueState};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,6 +28,10 @@ use crate::state::{Boundary, LastSeen, State, StateError, Telling};
 /// How long a poll stays parked: below the idle limits of common proxies and NATs.
 const POLL_WAIT_S: u64 = 50;
 const FIRST_INTERVAL_S: u64 = 60;
+/// From one poll to the next, at the least: a hub that answers everything at once does not keep the box busy.
+const POLL_SPACING: Duration = Duration::from_millis(200);
+/// How long the journal is kept.
+const JOURNAL_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Before asking again after a document that was not taken.
 const UNWANTED_PAUSE: Duration = Duration::from_secs(5);
 /// Receipts kept for an unreachable hub; what the ledger holds is kept there.
@@ -52,6 +56,8 @@ pub struct Daemon {
     unsettled: bool,
     /// How long the next poll waits before it is sent.
     poll_pause: Duration,
+    /// When the last poll was made.
+    polled_at: Option<Instant>,
     /// What the hub's queue is still to be told of operations that the ledger does not hold.
     receipts: Vec<Told>,
 }
@@ -75,6 +81,7 @@ impl Daemon {
             reconnect: RECONNECT_FIRST,
             poll_pause: Duration::ZERO,
             unsettled: false,
+            polled_at: None,
             receipts: Vec::new(),
         }
     }
@@ -122,8 +129,10 @@ impl Daemon {
     }
 
     /// The next poll, after a pause when the hub was out of reach.
-    fn start_poll(&self) -> Result<Poll, StateError> {
-        let (hub, pause) = (self.hub.clone(), self.poll_pause);
+    fn start_poll(&mut self) -> Result<Poll, StateError> {
+        let early = self.polled_at.map_or(Duration::ZERO, |at| POLL_SPACING.saturating_sub(at.elapsed()));
+        let (hub, pause) = (self.hub.clone(), self.poll_pause.max(early));
+        self.polled_at = Some(Instant::now());
         // A box that may have been rolled back asks as if it had nothing: only an answer says what the hub has seen.
         let seen = if self.cycle.ops().must_hear() { None } else { self.state.last_seen()? };
         let query = PollQuery {
@@ -227,7 +236,9 @@ impl Daemon {
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.
     async fn cycle_and_report(&mut self) -> Result<(), StateError> {
         let now = Timestamp::now();
-        self.cycle.ops().note_time(now)?;
+        if self.cycle.ops().note_time(now)? {
+            self.state.prune_journal(now.saturating_sub(JOURNAL_KEPT).unwrap_or(Timestamp::UNIX_EPOCH))?;
+        }
         if self.cycle.ops().may_hold() {
             let accepted = self.state.accepted()?;
             let told =

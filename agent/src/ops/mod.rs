@@ -105,14 +105,15 @@ impl Ops {
         self.may_hold.get()
     }
 
-    /// Notes the time, once an hour.
-    pub fn note_time(&self, now: Timestamp) -> Result<(), StateError> {
+    /// Notes the time, once an hour; says whether the hour has come.
+    pub fn note_time(&self, now: Timestamp) -> Result<bool, StateError> {
         let now_ms = clock::millis(now);
         if now_ms >= self.noted_ms.get().saturating_add(clock::NOTED_EVERY_MS) {
             clock::note(&self.state, now)?;
             self.noted_ms.set(now_ms);
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     fn trusted(&self) -> Ref<'_, Option<Trusted>> {
