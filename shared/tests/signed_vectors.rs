@@ -4,7 +4,7 @@
 //! no longer fits is a change of format: everything signed before it would be worth nothing. If it is meant,
 //! `FELHOM_GOLDEN=write cargo test -p felhom-shared --test signed_vectors` writes the files anew.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on says so and ends")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so and ends")]
 
 mod forge;
 
