@@ -239,12 +239,9 @@ impl Daemon {
         if self.cycle.ops().note_time(now)? {
             self.state.prune_journal(now.saturating_sub(JOURNAL_KEPT).unwrap_or(Timestamp::UNIX_EPOCH))?;
         }
-        if self.cycle.ops().may_hold() {
-            let accepted = self.state.accepted()?;
-            let told =
-                self.cycle.ops().take_held(accepted.as_ref().map(|accepted| &accepted.desired), now)?;
-            self.receipts.extend(told);
-        }
+        let accepted = self.state.accepted()?;
+        let told = self.cycle.ops().take_held(accepted.as_ref().map(|accepted| &accepted.desired), now)?;
+        self.receipts.extend(told);
         let (progress, under_way) = watch::channel(None);
         let node = self.cycle.observer().node().cloned();
         let end = tokio::select! {

@@ -91,7 +91,6 @@ impl Ops {
     /// Judges what could not be judged before.
     pub fn take_held(&self, desired: Option<&DesiredState>, now: Timestamp) -> Result<Vec<Told>, StateError> {
         let mut told = Vec::new();
-        self.may_hold.set(false);
         for blob in self.state.held()? {
             told.extend(self.take(&OpId::of(blob.as_bytes()), &blob, desired, now)?);
         }
@@ -123,7 +122,6 @@ impl Ops {
             }
             Err(rejection) if rejection.is_held() => {
                 let kept = self.state.hold(op_id, blob)?;
-                self.may_hold.set(true);
                 tracing::warn!(
                     code = rejection.code(),
                     op_id = op_id.as_str(),
@@ -223,9 +221,7 @@ impl Ops {
 
     /// Ends a reserved operation that will not be begun.
     pub fn end_waiting(&self, op_id: &OpId, rejection: &Rejection, now: Timestamp) -> Result<(), StateError> {
-        let state =
-            if *rejection == Rejection::Expired { ReceiptState::Expired } else { ReceiptState::Rejected };
-        self.state.end_op(op_id, (state, Some(rejection)), now)?;
+        self.state.end_op(op_id, (ended_by(rejection), Some(rejection)), now)?;
         tracing::warn!(code = rejection.code(), op_id = op_id.as_str(), "operation ended: {rejection}");
         let text = format!("operation {}: {rejection}", &op_id.as_str()[..12]);
         self.state.tell(&Telling::of_host("op_rejected", Severity::Warning, text), now)
@@ -271,11 +267,7 @@ impl Ops {
             op_id: op_id_text,
             op: op.to_owned(),
             guest_id: None,
-            state: if *rejection == Rejection::Expired {
-                ReceiptState::Expired
-            } else {
-                ReceiptState::Rejected
-            },
+            state: ended_by(rejection),
             code: Some(rejection.code().to_owned()),
             text: Some(rejection.to_string()),
             at: now,
@@ -317,6 +309,11 @@ fn take_effect(op: &Op, sql: &Connection, state: &State, now: Timestamp) -> Resu
         | Request::RestoreGuest(_)
         | Request::CreatePrivileged(_) => Ok(()),
     }
+}
+
+/// How an operation stands that was rejected.
+fn ended_by(rejection: &Rejection) -> ReceiptState {
+    if *rejection == Rejection::Expired { ReceiptState::Expired } else { ReceiptState::Rejected }
 }
 
 fn rejected(rejection: &Rejection) -> OpReceipt {

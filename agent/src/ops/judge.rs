@@ -5,8 +5,7 @@
 use felhom_shared::desired::{DesiredState, GuestSpec, Presence};
 use felhom_shared::id::HostId;
 use felhom_shared::signed::{
-    Clock, Namespace, Op, PublicKey, Rejection, Request, Role, Signed, Trusted, VerifiedOp, authority_of,
-    check_window,
+    Clock, Op, Rejection, Request, Signed, Trusted, VerifiedOp, authorise, check_window, read_op,
 };
 
 /// What a judgement depends on besides the envelope.
@@ -29,20 +28,10 @@ impl Judge<'_> {
     pub fn judge(&self, envelope: &[u8]) -> Result<VerifiedOp, Rejection> {
         let signed = Signed::decode(envelope)?;
         let keyset = self.trusted.ok_or(Rejection::NoTrustRoot)?.keyset();
-        let mut keys = keyset.keys_of(Role::Ops);
-        keys.extend(keyset.keys_of(Role::Root));
-        let verified = signed.verify(Namespace::Op, &keys)?.op()?;
+        let verified = read_op(signed, keyset)?;
         let op = verified.op();
         self.check_target(op)?;
-        let authority = authority_of(&op.request);
-        let of_role = keyset.keys_of(authority.role);
-        if !verified.signers().iter().all(|signer| of_role.contains(&signer)) {
-            return Err(Rejection::UnknownKey);
-        }
-        let (needed, given) = (authority.threshold(keyset), distinct(verified.signers()));
-        if given < needed {
-            return Err(Rejection::Threshold { needed, given });
-        }
+        authorise(&verified, keyset)?;
         self.check_asked_for(op)?;
         check_window(op, self.clock)?;
         if self.rolled_back && !matches!(op.request, Request::LedgerRebase(_)) {
@@ -87,9 +76,4 @@ impl Judge<'_> {
         };
         if fits { Ok(()) } else { Err(Rejection::NotAskedFor) }
     }
-}
-
-/// [`Signed::verify`] lets no key sign twice, so the signers are as many keys.
-fn distinct(signers: &[PublicKey]) -> u8 {
-    u8::try_from(signers.len()).unwrap_or(u8::MAX)
 }

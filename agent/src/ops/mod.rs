@@ -43,7 +43,6 @@ pub struct Ops {
     seen_by_hub: Rc<RefCell<Option<LedgerHead>>>,
     heard: Rc<Cell<bool>>,
     rejected: Rc<RefCell<VecDeque<Receipt>>>,
-    may_hold: Rc<Cell<bool>>,
     noted_ms: Rc<Cell<u64>>,
     told_lately: Rc<Cell<(u64, usize)>>,
 }
@@ -75,7 +74,6 @@ impl Ops {
             seen_by_hub: Rc::default(),
             heard: Rc::default(),
             rejected: Rc::default(),
-            may_hold: Rc::new(Cell::new(true)),
             noted_ms: Rc::default(),
             told_lately: Rc::default(),
         }
@@ -97,12 +95,6 @@ impl Ops {
     #[must_use]
     pub fn must_hear(&self) -> bool {
         !self.heard.get() && self.state.book().standings().any(crate::state::Standing::is_waiting)
-    }
-
-    /// Whether envelopes may wait to be judged.
-    #[must_use]
-    pub fn may_hold(&self) -> bool {
-        self.may_hold.get()
     }
 
     /// Notes the time, once an hour; says whether the hour has come.

@@ -3,8 +3,11 @@
 //!
 //! Exhaustive on purpose: a new operation does not compile until somebody has decided its authority here.
 
+use super::envelope::{Namespace, Signed};
 use super::keyset::{Keyset, Role};
+use super::rejection::Rejection;
 use super::request::Request;
+use super::verify::VerifiedOp;
 use crate::limits::{DESTRUCTION_LIFE_MS_MAX, OP_LIFE_MS_MAX};
 
 /// How many signatures, by which rule of the keyset.
@@ -45,6 +48,31 @@ impl Authority {
             Quorum::Root => keyset.thresholds.root,
         }
     }
+}
+
+/// Reads an operation signed by keys that may sign operations. Which role it needs is known only once it is read,
+/// so every such key is tried here, and [`authorise`] asks for the role afterwards.
+pub fn read_op(signed: Signed, keyset: &Keyset) -> Result<VerifiedOp, Rejection> {
+    let mut keys = keyset.keys_of(Role::Ops);
+    keys.extend(keyset.keys_of(Role::Root));
+    signed.verify(Namespace::Op, &keys)?.op()
+}
+
+/// Checks that enough keys, all of the role it needs, have signed an operation.
+pub fn authorise(verified: &VerifiedOp, keyset: &Keyset) -> Result<Authority, Rejection> {
+    let authority = authority_of(&verified.op().request);
+    let of_role = keyset.keys_of(authority.role);
+    if !verified.signers().iter().all(|signer| of_role.contains(&signer)) {
+        return Err(Rejection::UnknownKey);
+    }
+    enough(verified.signers().len(), authority.threshold(keyset))?;
+    Ok(authority)
+}
+
+/// Whether there are enough signers. No key signs twice ([`Signed::verify`]), so they are as many keys.
+pub(super) fn enough(given: usize, needed: u8) -> Result<(), Rejection> {
+    let given = u8::try_from(given).unwrap_or(u8::MAX);
+    if given >= needed { Ok(()) } else { Err(Rejection::Threshold { needed, given }) }
 }
 
 /// The table.

@@ -1,7 +1,9 @@
 //! From one keyset to the next: the first is known by its digest, every other by the signatures of the one
 //! before. There is no other way in, and no expiry that could lock a sleeping box out.
 
+use super::authority::enough;
 use super::envelope::{Namespace, Signed};
+use super::key::PublicKey;
 use super::keyset::{Keyset, Role};
 use super::rejection::Rejection;
 use super::verify::Verified;
@@ -26,14 +28,18 @@ pub fn genesis(envelope: &[u8], digest: &str) -> Result<Trusted, Rejection> {
         return Err(Rejection::KeysetGenesis);
     }
     let verified = signed.verify(Namespace::Keyset, &keyset.keys_of(Role::Root))?;
-    enough(&keyset, &verified)?;
+    enough_roots(&keyset, verified.signers())?;
     Ok(Trusted(keyset))
 }
 
 /// The keyset after `trusted`: signed by enough root keys of both.
 pub fn next(trusted: &Trusted, envelope: &[u8]) -> Result<Trusted, Rejection> {
+    successor(trusted.keyset(), envelope).map(|(keyset, _)| Trusted(keyset))
+}
+
+/// The keyset after `before`, and who signed it. Trusted no more than `before` is: see [`next`].
+pub fn successor(before: &Keyset, envelope: &[u8]) -> Result<(Keyset, Verified), Rejection> {
     let signed = Signed::decode(envelope)?;
-    let before = trusted.keyset();
     let keyset = Keyset::parse(signed.unverified_payload())?;
     if Some(keyset.version) != before.version.checked_add(1) {
         return Err(Rejection::KeysetVersion);
@@ -44,15 +50,14 @@ pub fn next(trusted: &Trusted, envelope: &[u8]) -> Result<Trusted, Rejection> {
     let mut roots = before.keys_of(Role::Root);
     roots.extend(keyset.keys_of(Role::Root));
     let verified = signed.verify(Namespace::Keyset, &roots)?;
-    enough(before, &verified)?;
-    enough(&keyset, &verified)?;
-    Ok(Trusted(keyset))
+    enough_roots(before, verified.signers())?;
+    enough_roots(&keyset, verified.signers())?;
+    Ok((keyset, verified))
 }
 
-/// Whether enough of the keyset's root keys are among the signers, each counted once.
-fn enough(keyset: &Keyset, verified: &Verified) -> Result<(), Rejection> {
+/// Whether enough root keys of the keyset are among the signers, each counted once.
+pub fn enough_roots(keyset: &Keyset, signers: &[PublicKey]) -> Result<(), Rejection> {
     let roots = keyset.keys_of(Role::Root);
-    let given = verified.signers().iter().filter(|signer| roots.contains(signer)).count();
-    let (given, needed) = (u8::try_from(given).unwrap_or(u8::MAX), keyset.thresholds.root);
-    if given >= needed { Ok(()) } else { Err(Rejection::Threshold { needed, given }) }
+    let given = signers.iter().filter(|signer| roots.contains(signer)).count();
+    enough(given, keyset.thresholds.root)
 }

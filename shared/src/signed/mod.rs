@@ -22,8 +22,8 @@ mod request;
 mod verify;
 mod window;
 
-pub use authority::{Authority, Quorum, authority_of};
-pub use chain::{Trusted, genesis, next};
+pub use authority::{Authority, Quorum, authorise, authority_of, read_op};
+pub use chain::{Trusted, enough_roots, genesis, next, successor};
 pub use envelope::{Namespace, OpId, Signed, ToBeSigned};
 pub use key::{KeyRefusal, PublicKey};
 pub use keyset::{KeyEntry, Keyset, Role, Thresholds};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use felhom_shared::limits::ENVELOPE_BYTES_MAX;
-use felhom_shared::signed::{Keyset, Namespace, PublicKey, Rejection};
+use felhom_shared::signed::{Keyset, Namespace, PublicKey, Rejection, enough_roots};
 
 use crate::cli::CliError;
 use crate::files::{self, FileError, Readers};
@@ -42,7 +42,7 @@ pub(super) fn finish(
     for (whose, set) in
         before.map(|set| ("the keyset before", set)).into_iter().chain([("this keyset", keyset)])
     {
-        if let Err(Rejection::Threshold { needed, given }) = judge::enough_roots(set, &by) {
+        if let Err(Rejection::Threshold { needed, given }) = enough_roots(set, &by) {
             let partial = keep_partial(keyset, signers, &payload)?;
             return Err(CliError::Unfinished(format!(
                 "{given} of {needed} signatures by root keys of {whose}; {partial}; sign {} with more keys (--key), \
