@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod deb;
 mod demo;
+mod machine;
 mod need;
 mod process;
 mod small;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Args),
     /// The three Debian packages, into target/deb, looked at by lintian.
     Deb(deb::Args),
+    /// The packages on whole machines: containers that boot, and VMs whose power is cut.
+    Machine(machine::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Deb(args) => deb::run(&args),
+        Command::Machine(args) => machine::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

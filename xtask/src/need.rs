@@ -31,6 +31,22 @@ pub(crate) const NODE_EXPORTER: Need = Need {
 pub(crate) const LINTIAN: Need =
     Need { name: "lintian", program: "/usr/bin/lintian", packages: &["lintian", "dpkg-dev"] };
 
+/// Debian roots.
+pub(crate) const MMDEBSTRAP: Need =
+    Need { name: "machine", program: "/usr/bin/mmdebstrap", packages: &["mmdebstrap"] };
+
+/// Containers that boot.
+pub(crate) const NSPAWN: Need =
+    Need { name: "machine", program: "/usr/bin/systemd-nspawn", packages: &["systemd-container"] };
+
+/// Emulated machines.
+pub(crate) const QEMU: Need =
+    Need { name: "vm", program: "/usr/bin/qemu-system-x86_64", packages: &["qemu-system-x86"] };
+
+/// Their disks.
+pub(crate) const QEMU_IMG: Need =
+    Need { name: "vm", program: "/usr/bin/qemu-img", packages: &["qemu-utils"] };
+
 impl Need {
     /// Makes the program available. `false`: it is missing and may be.
     pub(crate) fn meet(&self, allow_missing: &[String]) -> Result<bool, Failed> {

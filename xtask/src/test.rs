@@ -4,12 +4,12 @@ use clap::Args as ClapArgs;
 
 use crate::need::BROWSER;
 use crate::process::{cargo, must, run as run_command};
-use crate::{Failed, check, demo};
+use crate::{Failed, check, demo, machine};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// A part that may be skipped where this machine cannot run it: `browser`.
+    /// A part that may be skipped where this machine cannot run it: `browser`, `machine`, `vm`, `lintian`.
     #[arg(long, value_name = "NAME")]
     allow_missing: Vec<String>,
     /// Leave out format, lints, dependencies and documentation.
@@ -26,6 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     must(&mut cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
     demo::run(&demo::Args::once())?;
     must(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
+    machine::run(&machine::Args::all(&args.allow_missing))?;
     let nextest = run_command(
         cargo(&["nextest", "--version"])
             .stdout(std::process::Stdio::null())
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
             "--hide-progress-bar",
         ])
     } else {
-        cargo(&["test", "--workspace", "--no-fail-fast", "--quiet"])
+        cargo(&["test", "--workspace", "--exclude", "felhom-machine", "--no-fail-fast", "--quiet"])
     };
     if !browser {
         tests.env("FELHOM_NO_BROWSER", "1");

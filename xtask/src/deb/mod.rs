@@ -32,6 +32,13 @@ pub(crate) struct Args {
     allow_missing: Vec<String>,
 }
 
+impl Args {
+    /// As another command of this program wants it.
+    pub(crate) fn allowing(allow_missing: &[String]) -> Self {
+        Self { allow_missing: allow_missing.to_vec() }
+    }
+}
+
 /// What every package is made from.
 struct Materials {
     stamp: Stamp,

@@ -1,0 +1,151 @@
+//! A house on a machine: Proxmox's double as the host's API, and hub and agent put there by the install guide's own
+//! commands, from the packages.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{Guide, Machine};
+
+/// Where the packages and the double lie on every machine.
+const PAYLOAD: &str = "/opt/felhom";
+/// The name that the guide gives the box.
+const BOX: &str = "kovacs-haz";
+const PATIENCE: Duration = Duration::from_secs(120);
+const OPERATOR_PASSWORD: &str = "only on this machine\n";
+
+/// Stands in for what a Proxmox host brings: its API under its real unit's name, `pveum` and `pveversion`.
+const DOUBLE_UNIT: &str = "[Unit]
+Description=the double of the Proxmox API
+[Service]
+ExecStart=/opt/felhom/fake-pve serve --listen 127.0.0.1:8006 --control 127.0.0.1:8007 --dir /var/lib/pve-double --task-ms 200
+[Install]
+WantedBy=multi-user.target
+";
+const PVEUM: &str = "#!/bin/sh
+case \"$*\" in *'token add'*)
+	secret=$(cut -d= -f2 /var/lib/pve-double/token)
+	echo '{\"full-tokenid\":\"felhom@pve!agent\",\"info\":{\"privsep\":\"1\"},\"value\":\"'\"$secret\"'\"}' ;;
+esac
+";
+const PVEVERSION: &str =
+    "#!/bin/sh\necho 'pve-manager/8.4.1/2a5fa54a8503f96d (running kernel: 6.8.12-9-pve)'\n";
+
+/// Hub, agent and double on one machine.
+pub struct House<'a> {
+    machine: &'a Machine,
+}
+
+impl<'a> House<'a> {
+    /// Follows the guide from its first command to a running agent. Nothing is published yet.
+    #[must_use]
+    pub fn by_the_guide(machine: &'a Machine) -> Self {
+        let house = Self { machine };
+        house.install_proxmox();
+        house.install_hub();
+        house.install_agent();
+        house
+    }
+
+    /// The host as Proxmox's own installer would leave it.
+    pub fn install_proxmox(&self) {
+        let machine = self.machine;
+        machine.put("/etc/systemd/system/pveproxy.service", DOUBLE_UNIT);
+        machine.put_program("/usr/local/sbin/pveum", PVEUM);
+        machine.put_program("/usr/local/sbin/pveversion", PVEVERSION);
+        machine.sh("mkdir -p /etc/pve/local /var/lib/pve-double
+            ln -s /var/lib/pve-double/pve-ssl.pem /etc/pve/local/pve-ssl.pem
+            systemctl daemon-reload && systemctl enable --now pveproxy");
+        machine.eventually("the double is up", PATIENCE, "test -s /var/lib/pve-double/control-address");
+        machine.sh("echo 127.0.0.1 hub.example >> /etc/hosts");
+    }
+
+    /// The section on the hub, and the box made known to it.
+    pub fn install_hub(&self) {
+        let (guide, machine) = (Guide::install(), self.machine);
+        self.follow(guide.block("The hub", "apt-get install"), "");
+        machine.feed("cat >> /etc/felhom/hub.toml", guide.block("The hub", "public_url"));
+        self.follow(guide.block("The hub", "systemctl restart"), "");
+        let said = self.follow(guide.block("The hub", "host add"), OPERATOR_PASSWORD);
+        machine.feed("umask 077; cat > /root/slip", &said);
+    }
+
+    /// The section on a box, with what the hub printed for it.
+    pub fn install_agent(&self) {
+        let (guide, machine) = (Guide::install(), self.machine);
+        let slip = machine.sh("cat /root/slip");
+        let (key, toml) = slip.split_once("agent.toml:").expect("the hub prints the key, then the file");
+        let key = key.lines().map(str::trim).find(|line| line.starts_with("fhk1_")).unwrap_or_else(|| {
+            panic!("a key in {key}");
+        });
+        self.follow(guide.block("A box", "felhom-pve-role setup"), "");
+        self.follow(guide.block("A box", "cat > /etc/felhom/hub-key"), &format!("{key}\n"));
+        machine.put("/etc/felhom/agent.toml", toml);
+        self.follow(guide.block("A box", "felhom-agent doctor"), "");
+    }
+
+    /// Runs a block of the guide as root, in the folder where the packages lie.
+    #[track_caller]
+    pub fn follow(&self, block: &str, stdin: &str) -> String {
+        self.machine.feed(&format!("set -eu\ncd {PAYLOAD}\n{block}"), stdin)
+    }
+
+    /// The hub's command line, as the guide says to call it.
+    #[track_caller]
+    pub fn hub(&self, args: &str, stdin: &str) -> String {
+        self.machine.feed(&format!("{}\nhub {args}", alias()), stdin)
+    }
+
+    /// Runs a block of the guide in which `hub` is said for the hub's command line.
+    #[track_caller]
+    pub fn hub_follows(&self, block: &str) -> String {
+        self.follow(&format!("{}\n{block}", alias()), "")
+    }
+
+    /// Publishes a document.
+    #[track_caller]
+    pub fn publish(&self, document: &str) {
+        self.hub(&format!("desired publish {BOX} - --yes"), document);
+    }
+
+    /// The box as the hub sees it.
+    #[must_use]
+    pub fn host(&self) -> Value {
+        let rows: Value =
+            serde_json::from_str(&self.hub("host list --json", "")).expect("JSON was asked for");
+        rows[0].clone()
+    }
+
+    /// Waits until every item of the published document is as it should be.
+    #[track_caller]
+    pub fn converges(&self, patience: Duration) {
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            let host = self.host();
+            if host["desired"].is_u64() && host["desired"] == host["reached"] {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "not converged within {patience:?}: {host:#}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// What is really on the node: guests, storages, volumes and tasks.
+    #[must_use]
+    pub fn node(&self) -> Value {
+        let text = self.double("state");
+        serde_json::from_str(&text).expect("the double answers in JSON")
+    }
+
+    /// Makes something happen on the node.
+    #[track_caller]
+    pub fn double(&self, verb: &str) -> String {
+        self.machine.sh(&format!("{PAYLOAD}/fake-pve ctl --control 127.0.0.1:8007 {verb}"))
+    }
+}
+
+/// The guide's own word for the hub's command line.
+fn alias() -> &'static str {
+    let block = Guide::install().block("The hub", "alias hub=");
+    block.lines().find(|line| line.starts_with("alias hub=")).expect("the block was found by it")
+}

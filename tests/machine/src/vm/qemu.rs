@@ -1,0 +1,182 @@
+//! One qemu process: how it is started, put to sleep, and ended by its own id.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::disk::Overlay;
+use crate::evidence::CONSOLE;
+use crate::monitor::Monitor;
+use crate::store::Store;
+
+const MEMORY_MIB: u32 = 768;
+/// Hot-plug slots for NVMe disks.
+pub(super) const SLOTS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the root disk hangs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RootBus {
+    /// A disk as in a customer's box.
+    Nvme,
+    /// A disk that can be put to sleep.
+    Virtio,
+}
+
+pub(super) struct Qemu {
+    child: Child,
+    folder: PathBuf,
+    hub_port: u16,
+    pub(super) monitor: Monitor,
+}
+
+impl Qemu {
+    /// Powers a machine: the first disk is its root, others are NVMe disks. With `state` it wakes instead of booting.
+    pub(super) fn start(
+        store: &Store,
+        folder: &Path,
+        bus: RootBus,
+        disks: &[Overlay],
+        state: Option<&Path>,
+    ) -> Self {
+        let hub_port = free_port();
+        let log = File::options().create(true).append(true).open(folder.join("qemu.log"));
+        let log = log.expect("the machine's folder can be written");
+        let mut command = Command::new("setpriv");
+        // A test that is killed takes its machine with it.
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        board(&mut command, store);
+        doors(&mut command, folder, hub_port);
+        for (number, disk) in disks.iter().enumerate() {
+            let bus = if number == 0 { bus } else { RootBus::Nvme };
+            plug(&mut command, number, bus, disk);
+        }
+        if let Some(state) = state {
+            command.args(["-incoming", &format!("exec:cat '{}'", state.display())]);
+        }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("one more handle"))
+            .stderr(log)
+            .spawn()
+            .expect("setpriv is a part of Debian");
+        let monitor = Monitor::qmp(&folder.join("qmp.sock"));
+        let mut qemu = Self { child, folder: folder.to_owned(), hub_port, monitor };
+        if state.is_some() {
+            qemu.wait_for("query-status", "running");
+        }
+        qemu
+    }
+
+    /// The socket of the agent inside.
+    pub(super) fn agent_socket(&self) -> PathBuf {
+        self.folder.join("agent.sock")
+    }
+
+    /// The port on our loopback that leads to port 8443 inside.
+    pub(super) fn hub_port(&self) -> u16 {
+        self.hub_port
+    }
+
+    fn wait_for(&mut self, query: &str, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.monitor.must(query, &json!({}));
+            if answer["status"] == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{query} never says {wanted}: {answer}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops it, and writes all that it has in memory to a file.
+    pub(super) fn put_to_sleep(mut self, state: &Path) {
+        self.monitor.must("stop", &json!({}));
+        let to = format!("exec:cat > '{}'", state.display());
+        self.monitor.must("migrate-set-parameters", &json!({ "max-bandwidth": 0 }));
+        self.monitor.must("migrate", &json!({ "uri": to }));
+        self.wait_for("query-migrate", "completed");
+        // Its orderly end writes the disks' tables too.
+        self.monitor.must("quit", &json!({}));
+        self.child.wait().expect("it is our child");
+    }
+}
+
+impl Drop for Qemu {
+    /// As a power cut.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn board(command: &mut Command, store: &Store) {
+    let memory = MEMORY_MIB.to_string();
+    command.args([
+        "-accel",
+        "tcg,thread=multi",
+        "-machine",
+        "q35",
+        "-cpu",
+        "max",
+        "-smp",
+        "2",
+        "-m",
+        &memory,
+    ]);
+    command.args(["-display", "none", "-nodefaults", "-no-user-config", "-device", "virtio-rng-pci"]);
+    command.arg("-kernel").arg(store.boot_file("vmlinuz"));
+    command.arg("-initrd").arg(store.boot_file("initrd.img"));
+    // A power cut leaves the file system dirty: it is mended at boot, and no one is asked.
+    command.args([
+        "-append",
+        "root=LABEL=root rw console=ttyS0 fsck.repair=yes panic=-1 systemd.show_status=no",
+    ]);
+    for slot in 0..SLOTS {
+        let port = format!("pcie-root-port,id=slot{slot},chassis={},slot={}", slot + 1, slot + 1);
+        command.args(["-device", &port]);
+    }
+    let payload = store.payload_image();
+    command
+        .args(["-drive", &format!("if=none,id=payload,format=raw,readonly=on,file={}", payload.display())]);
+    command.args(["-device", "virtio-blk-pci,drive=payload,serial=PAYLOAD"]);
+}
+
+/// Console, monitor, the agent inside, and the way to its hub.
+fn doors(command: &mut Command, folder: &Path, hub_port: u16) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    // Appended to: after a power cut the console goes on.
+    command.args(["-chardev", &format!("file,id=console,append=on,path={}", at(CONSOLE))]);
+    command.args(["-serial", "chardev:console"]);
+    for socket in ["qmp.sock", "agent.sock"] {
+        let _ = std::fs::remove_file(folder.join(socket));
+    }
+    command.args(["-qmp", &format!("unix:{},server=on,wait=off", at("qmp.sock"))]);
+    command.args(["-chardev", &format!("socket,id=agent,server=on,wait=off,path={}", at("agent.sock"))]);
+    command.args(["-device", "virtio-serial-pci"]);
+    command.args(["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]);
+    let network = format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{hub_port}-:8443");
+    command.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net"]);
+}
+
+fn plug(command: &mut Command, number: usize, bus: RootBus, disk: &Overlay) {
+    let image = disk.image.display();
+    // Writes stay in our page cache until the guest flushes, as on a disk with a cache.
+    command.args(["-drive", &format!("if=none,id=disk{number},format=qcow2,cache=writeback,file={image}")]);
+    let device = match bus {
+        RootBus::Nvme => format!("nvme,drive=disk{number},serial=FELHOM-{number}"),
+        RootBus::Virtio => format!("virtio-blk-pci,drive=disk{number},serial=FELHOM-{number}"),
+    };
+    command.args(["-device", &device]);
+}
+
+/// A port that nobody has; between this and qemu's start somebody might, and then qemu says so.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}

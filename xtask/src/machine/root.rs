@@ -1,0 +1,65 @@
+//! A Debian root, as a folder for containers and as a disk for VMs. Made again only when its recipe changes.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::Suite;
+use crate::Failed;
+use crate::process::must;
+
+/// A Debian with systemd and a kernel. Beyond that: what makes disks (a Proxmox host has it), what loses packets
+/// (nftables), what looks into databases (sqlite3), and what a VM is spoken to by (qemu-guest-agent).
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,linux-image-cloud-amd64,initramfs-tools,zstd,kmod,\
+    apt,ca-certificates,init-system-helpers,procps,util-linux,iproute2,tzdata,\
+    e2fsprogs,xfsprogs,gdisk,nftables,sqlite3,qemu-guest-agent";
+/// Debian's initial RAM disk for a cloud kernel lacks the drivers of our disks and of the guest agent's port.
+const MODULES: &str = "printf '%s\\n' virtio_pci virtio_blk virtio_console nvme";
+/// The payload is mounted when a test begins: a sleeping VM must not remember an older one.
+const FSTAB: &str = "LABEL=root / ext4 defaults 0 1\\nLABEL=payload /opt/felhom ext4 ro,noauto 0 0\\n";
+/// A VM's only card. Containers have none, and do not start networkd.
+const NETWORK: &str = "[Match]\\nType=ether\\n[Network]\\nDHCP=ipv4\\n";
+/// What wakes up on its own would disturb measurements and tests.
+const ASLEEP: &str =
+    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer";
+const DISK: &str = "3G";
+
+/// Makes the root unless it is there.
+pub(super) fn make(suite: Suite, folder: &Path) -> Result<(), Failed> {
+    let recipe = format!("{suite:?} {PACKAGES} {MODULES} {FSTAB} {NETWORK} {ASLEEP} {DISK}");
+    let made = folder.join("root.made");
+    if fs::read_to_string(&made).is_ok_and(|text| text == recipe) {
+        return Ok(());
+    }
+    println!("making a Debian {} root; it is kept", suite.name());
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Failed::File { path, source }
+    };
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(file(folder))?;
+    }
+    fs::create_dir_all(folder).map_err(file(folder))?;
+    let root = folder.join("root");
+    let modules = format!(
+        "mkdir -p \"$1/usr/share/initramfs-tools/modules.d\" && {MODULES} > \"$1/usr/share/initramfs-tools/modules.d/felhom\""
+    );
+    let settle = format!(
+        "printf '{FSTAB}' > \"$1/etc/fstab\" && printf '{NETWORK}' > \"$1/etc/systemd/network/10-card.network\" \
+         && mkdir -p \"$1/opt/felhom\" && chroot \"$1\" systemctl --quiet mask {ASLEEP} \
+         && echo box > \"$1/etc/hostname\" && echo 127.0.0.1 localhost box > \"$1/etc/hosts\""
+    );
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap.args(["--quiet", "--variant=minbase", &format!("--include={PACKAGES}")]);
+    mmdebstrap.arg(format!("--setup-hook={modules}")).arg(format!("--customize-hook={settle}"));
+    must(mmdebstrap.arg(suite.name()).arg(&root))?;
+    disk(&root, "root", DISK, &folder.join("root.ext4"))?;
+    fs::write(&made, recipe).map_err(file(&made))
+}
+
+/// A file system of a folder's files.
+pub(super) fn disk(from: &Path, label: &str, size: &str, image: &Path) -> Result<(), Failed> {
+    let mut mke2fs = Command::new("mke2fs");
+    mke2fs.args(["-q", "-F", "-t", "ext4", "-L", label, "-d"]).arg(from).arg(image).arg(size);
+    must(&mut mke2fs)
+}
