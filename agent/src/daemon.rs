@@ -1,11 +1,10 @@
 //! The agent's life: wait for news or for the time, run a cycle, report. One thread, no work while waiting.
 //!
-//! The poll is always parked at the hub while nothing else happens, so a published document starts its cycle
-//! within the round trip. Without the hub the box goes on converging the document in force.
+//! A poll is always parked at the hub, also beside a cycle, so a published document starts its cycle within the round
+//! trip, or right after the one that runs. Without the hub the box goes on converging the document in force.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use felhom_shared::event::Severity;
@@ -15,6 +14,7 @@ use felhom_shared::report::{CycleCost, HostReport, HostState, REPORT_VERSION};
 use felhom_shared::wire::{PollAnswer, PollQuery, QueueState};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::accept::{Offer, Verdict, accept};
@@ -22,6 +22,7 @@ use crate::cycle::{Cycle, CycleEnd};
 use crate::hub::{Hub, HubError};
 use crate::node::Gauges;
 use crate::ops::Told;
+use crate::pulse::Pulse;
 use crate::pve::Pve;
 use crate::state::{Boundary, LastSeen, State, StateError, Telling};
 
@@ -62,7 +63,8 @@ pub struct Daemon {
     receipts: Vec<Told>,
 }
 
-type Poll = Pin<Box<dyn Future<Output = Result<Option<PollAnswer>, HubError>>>>;
+/// A task of its own: a cycle may take longer than the poll's time limit, and nobody looks at it meanwhile.
+type Poll = JoinHandle<Result<Option<PollAnswer>, HubError>>;
 
 impl Daemon {
     /// An agent about to start.
@@ -86,20 +88,22 @@ impl Daemon {
         }
     }
 
-    /// Runs until `stop` resolves. Steps under way are left to PVE and adopted at the next start.
+    /// Runs until `stop` resolves. Steps under way are left to PVE and adopted at the next start. `alive` is called
+    /// where the loop has come on.
     pub async fn run(
         mut self,
         stop: impl Future<Output = ()>,
         mut alive: impl FnMut(),
     ) -> Result<(), StateError> {
         tokio::pin!(stop);
+        let pulse = Pulse::new(&mut alive);
         let mut poll = self.start_poll()?;
         let mut due = Instant::now();
         loop {
             let news = tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
-                answer = &mut poll => Some(answer),
+                answer = &mut poll => Some(answer.expect("a poll does not panic, and nobody aborts it")),
                 () = tokio::time::sleep_until(due) => None,
             };
             let run_cycle = match news {
@@ -110,7 +114,7 @@ impl Daemon {
                         biased;
                         () = &mut stop => return Ok(()),
                         // Before the next poll, which would bring the same operations again.
-                        sent = self.send_receipts() => sent?,
+                        sent = self.send_receipts(&pulse) => sent?,
                     }
                     poll = self.start_poll()?;
                     news
@@ -120,11 +124,11 @@ impl Daemon {
                 tokio::select! {
                     biased;
                     () = &mut stop => return Ok(()),
-                    done = self.cycle_and_report() => done?,
+                    done = self.cycle_and_report(&pulse) => done?,
                 }
                 due = Instant::now() + self.pause();
             }
-            alive();
+            pulse.beat();
         }
     }
 
@@ -141,7 +145,7 @@ impl Daemon {
             keyset: self.cycle.ops().keyset_version(),
             wait: POLL_WAIT_S,
         };
-        Ok(Box::pin(async move {
+        Ok(tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             hub.poll(&query).await
         }))
@@ -181,13 +185,14 @@ impl Daemon {
     }
 
     /// Tells the hub's queue what became of operations. What cannot be told now is told later.
-    async fn send_receipts(&mut self) -> Result<(), StateError> {
+    async fn send_receipts(&mut self, pulse: &Pulse<'_>) -> Result<(), StateError> {
         let ops = self.cycle.ops().clone();
         while let Some((op_id, receipt)) = self.receipts.first() {
             if let Err(error) = self.hub.op_state(op_id, receipt).await {
                 tracing::warn!(code = error.code(), "receipt not delivered, it is kept: {error}");
                 return Ok(());
             }
+            pulse.beat();
             self.receipts.remove(0);
         }
         for (standing, receipt) in ops.untold()? {
@@ -196,6 +201,7 @@ impl Daemon {
                 tracing::warn!(code = error.code(), "receipt not delivered, it is kept: {error}");
                 return Ok(());
             }
+            pulse.beat();
             self.state.boundary(Boundary::AfterTold);
             self.state.told_standing(&standing.op_id, standing.state)?;
         }
@@ -234,7 +240,7 @@ impl Daemon {
     }
 
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.
-    async fn cycle_and_report(&mut self) -> Result<(), StateError> {
+    async fn cycle_and_report(&mut self, pulse: &Pulse<'_>) -> Result<(), StateError> {
         let now = Timestamp::now();
         if self.cycle.ops().note_time(now)? {
             self.state.prune_journal(now.saturating_sub(JOURNAL_KEPT).unwrap_or(Timestamp::UNIX_EPOCH))?;
@@ -248,7 +254,9 @@ impl Daemon {
             biased;
             end = self.cycle.run_telling(self.blocked, |state| { progress.send_replace(Some(state)); }) => end?,
             never = report_progress(&self.hub, (&self.pve, &mut self.gauges), node, under_way) => match never {},
+            never = pulse.follow(self.pve.exchanges_ended()) => match never {},
         };
+        pulse.beat();
         self.unsettled = end.state.journal_open > 0;
         if end.cost.changing_requests > 0 {
             tracing::info!(
@@ -263,12 +271,12 @@ impl Daemon {
             Ok(control) => self.listen(control.poll_interval_s, control.blocked),
             Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
         }
-        self.send_receipts().await?;
-        self.send_events().await
+        self.send_receipts(pulse).await?;
+        self.send_events(pulse).await
     }
 
     /// Sends the outbox, oldest first, until it is empty or the hub does not answer.
-    async fn send_events(&self) -> Result<(), StateError> {
+    async fn send_events(&self, pulse: &Pulse<'_>) -> Result<(), StateError> {
         let mut begun_anew = false;
         loop {
             let events = self.state.untold(EVENTS_PER_POST_MAX)?;
@@ -292,6 +300,7 @@ impl Daemon {
                     return Ok(());
                 }
             };
+            pulse.beat();
             self.state.acknowledged(ack.acked_seq.min(newest))?;
             if ack.acked_seq < newest {
                 return Ok(());
@@ -343,4 +352,19 @@ fn jittered(pause: Duration) -> Duration {
         return pause;
     }
     pause.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemds_patience_is_longer_than_the_longest_honest_silence() {
+        let unit = include_str!("../../systemd/felhom-agent.service");
+        let minutes = unit.lines().find_map(|line| line.strip_prefix("WatchdogSec=")?.strip_suffix("min"));
+        let patience = Duration::from_secs(60 * minutes.unwrap().parse::<u64>().unwrap());
+        let poll = Duration::from_secs(POLL_WAIT_S) + crate::hub::ANSWER_TIMEOUT;
+        let silence = RECONNECT_LONGEST.mul_f64(1.1) + poll;
+        assert!(silence + Duration::from_secs(60) < patience, "{silence:?} of {patience:?}");
+    }
 }

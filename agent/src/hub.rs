@@ -24,7 +24,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use zeroize::Zeroizing;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// zstd's fastest level: 15 µs for a report, which shrinks to a quarter.
 const ZSTD_LEVEL: i32 = 1;
 

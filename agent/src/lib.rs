@@ -24,6 +24,7 @@ pub mod node;
 pub mod observe;
 pub mod ops;
 pub mod plan;
+mod pulse;
 pub mod pve;
 pub mod report;
 pub mod resources;

@@ -16,7 +16,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
 use super::error::{PveError, Refusal};
@@ -52,6 +52,7 @@ struct Shared {
     permits: Semaphore,
     requests: AtomicU64,
     changing_requests: AtomicU64,
+    ended: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Pve {
@@ -137,6 +138,7 @@ impl Pve {
             permits: Semaphore::new(CONNECTIONS_MAX),
             requests: AtomicU64::new(0),
             changing_requests: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
         };
         Ok(Self { shared: Arc::new(shared), timeout })
     }
@@ -157,6 +159,12 @@ impl Pve {
     #[must_use]
     pub fn changing_requests(&self) -> u64 {
         self.shared.changing_requests.load(Ordering::Relaxed)
+    }
+
+    /// Counts the exchanges that have ended, well or not: the progress of whoever waits for PVE.
+    #[must_use]
+    pub fn exchanges_ended(&self) -> watch::Receiver<u64> {
+        self.shared.ended.subscribe()
     }
 
     pub(super) async fn get<T: DeserializeOwned>(
@@ -213,6 +221,12 @@ impl Pve {
     }
 
     async fn exchange<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<(T, Option<u64>), Failure> {
+        let outcome = self.send(call).await;
+        self.shared.ended.send_modify(|ended| *ended += 1);
+        outcome
+    }
+
+    async fn send<T: DeserializeOwned>(&self, call: &Call<'_>) -> Result<(T, Option<u64>), Failure> {
         let _permit = self.shared.permits.acquire().await.expect("the semaphore is never closed");
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let response = self.request(call).send().await.map_err(|error| send_failure(call, &error))?;
