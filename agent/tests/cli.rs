@@ -205,6 +205,22 @@ fn status_asks_nobody_and_says_so_before_the_first_cycle() {
 }
 
 #[test]
+fn a_state_of_a_newer_agent_is_refused_by_every_command_and_named_by_doctor() {
+    let desk = Desk::new();
+    put_in_force(desk.folder.path());
+    let newer = rusqlite::Connection::open(desk.path("agent.db")).unwrap();
+    newer.pragma_update(None, "user_version", felhom_agent::state::FORMAT + 1).unwrap();
+    for command in ["run", "status"] {
+        let shown = desk.run(&[command]);
+        let said = String::from_utf8_lossy(&shown.stderr).into_owned();
+        assert_eq!(code(&shown), 1, "{command}: {said}");
+        assert!(said.contains("install the newer felhom-agent again"), "{command}: {said}");
+    }
+    let said = text(&desk.run(&["doctor"]));
+    assert!(said.lines().any(|line| line.starts_with("FAIL  state ") && line.contains("newer")), "{said}");
+}
+
+#[test]
 fn doctor_with_a_good_token_finds_only_the_missing_hub() {
     let desk = Desk::new();
     let shown = desk.run(&["doctor", "--json"]);

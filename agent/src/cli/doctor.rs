@@ -14,6 +14,7 @@ use super::{Cli, CliError};
 use crate::config::Config;
 use crate::observe::failure;
 use crate::pve::{Permissions, Pve};
+use crate::state::{FORMAT, State};
 
 /// What the guests' part of the work needs, on the path where it is checked.
 const PRIVILEGES: [(&str, &str); 16] = [
@@ -59,7 +60,7 @@ pub(super) fn doctor(cli: &Cli) -> Result<ExitCode, CliError> {
         Ok(config) => {
             findings.push(good("configuration", cli.config.display().to_string()));
             findings.push(disk(&config));
-            findings.push(trust(&config)?);
+            findings.extend(state(&config));
             findings.extend(block_on(async {
                 let mut found = check_pve(&config).await;
                 found.extend(check_hub(&config).await);
@@ -103,25 +104,38 @@ fn disk(config: &Config) -> Finding {
     }
 }
 
-/// Not set up is no failure: such a box does everything that is routine, and holds the rest.
-fn trust(config: &Config) -> Result<Finding, CliError> {
-    let Some(genesis) = &config.trust.genesis_sha256 else {
-        return Ok(good("trust", "trust.genesis_sha256 is not set: what needs a signature stays held"));
+/// What the agent remembers, read beside a running one.
+fn state(config: &Config) -> Vec<Finding> {
+    let state = match state_to_read(config) {
+        Ok(state) => state,
+        Err(error) => return vec![bad("state", chain(&error))],
     };
-    let Some(state) = state_to_read(config)? else {
-        return Ok(good("trust", "the keyset comes with the first answer of the hub"));
+    let remembered = match &state {
+        None => good("state", "empty: the agent has not run yet"),
+        Some(_) => good("state", format!("format {FORMAT}")),
+    };
+    vec![remembered, trust(config, state.as_ref())]
+}
+
+/// Not set up is no failure: such a box does everything that is routine, and holds the rest.
+fn trust(config: &Config, state: Option<&State>) -> Finding {
+    let Some(genesis) = &config.trust.genesis_sha256 else {
+        return good("trust", "trust.genesis_sha256 is not set: what needs a signature stays held");
+    };
+    let Some(state) = state else {
+        return good("trust", "the keyset comes with the first answer of the hub");
     };
     if state.book().is_damaged() {
-        return Ok(bad("trust", format!("{}: see docs/signing.md", Rejection::LedgerDamaged)));
+        return bad("trust", format!("{}: see docs/signing.md", Rejection::LedgerDamaged));
     }
-    Ok(match state.trusted(genesis) {
+    match state.trusted(genesis) {
         Ok(Some(trusted)) => good("trust", format!("keyset {} is in force", trusted.keyset().version)),
         Ok(None) => bad("trust", "no keyset has come from the hub: `felhom-sign keyset upload` publishes it"),
         Err(error) => bad(
             "trust",
             format!("{}. If the digest was changed on purpose: felhom-agent trust reset", chain(&error)),
         ),
-    })
+    }
 }
 
 async fn check_pve(config: &Config) -> Vec<Finding> {

@@ -4,6 +4,7 @@
 //! stored. A file that cannot be opened stops the agent with a reason; it is never silently begun anew.
 
 mod book;
+mod format;
 mod journal;
 mod ledger;
 mod memory;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 pub use book::{Book, Standing};
+pub use format::FORMAT;
 pub use journal::{Boundary, EntryId, JournalEntry, OpenEntry, PastStep};
 pub use ledger::LastSeen;
 use memory::Memory;
@@ -38,6 +40,17 @@ pub enum StateError {
         /// SQLite's reason.
         #[source]
         source: rusqlite::Error,
+    },
+    /// A newer agent has written it.
+    #[error(
+        "the agent's state {path} has format {found}, and this version knows formats up to {FORMAT}. Nothing was changed: \
+         install the newer felhom-agent again"
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
     },
     /// A row could not be read or written.
     #[error("cannot read or write the agent's state; a full disk is the usual cause")]
@@ -125,17 +138,18 @@ impl State {
     /// Opens or makes the state in `folder`.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
         let path = folder.join(FILE_NAME);
-        let open = || -> Result<Connection, rusqlite::Error> {
-            let connection = Connection::open(&path)?;
+        let cannot_open = |source| StateError::Open { path: path.clone(), source };
+        let mut connection = Connection::open(&path).map_err(cannot_open)?;
+        format::refuse_newer(&connection, &path)?;
+        let mut open = || -> Result<(), rusqlite::Error> {
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             // A quarter of SQLite's default cache: the state is small and the agent shall be too.
             connection.pragma_update(None, "cache_size", -512)?;
-            connection.execute_batch(SCHEMA)?;
-            Ok(connection)
+            format::complete(&mut connection)
         };
-        let connection = open().map_err(|source| StateError::Open { path: path.clone(), source })?;
+        open().map_err(cannot_open)?;
         Self::over(connection)
     }
 
@@ -153,6 +167,7 @@ impl State {
         let connection = Connection::open_with_flags(&path, flags)
             .map_err(|source| StateError::Open { path: path.clone(), source })?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        format::refuse_newer(&connection, &path)?;
         Self::over(connection)
     }
 
