@@ -3,14 +3,11 @@
 //! A poll is always parked at the hub, also beside a cycle, so a published document starts its cycle within the round
 //! trip, or right after the one that runs. Without the hub the box goes on converging the document in force.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
 use felhom_shared::event::Severity;
-use felhom_shared::id::{HostId, NodeName};
-use felhom_shared::limits::EVENTS_PER_POST_MAX;
-use felhom_shared::report::{CycleCost, HostReport, HostState, REPORT_VERSION};
+use felhom_shared::id::HostId;
 use felhom_shared::wire::{PollAnswer, PollQuery, QueueState};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
@@ -18,13 +15,17 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::accept::{Offer, Verdict, accept};
-use crate::cycle::{Cycle, CycleEnd};
+use crate::cycle::Cycle;
 use crate::hub::{Hub, HubError};
 use crate::node::Gauges;
 use crate::ops::Told;
 use crate::pulse::Pulse;
 use crate::pve::Pve;
-use crate::state::{Boundary, LastSeen, State, StateError, Telling};
+use crate::state::{LastSeen, State, StateError, Telling};
+
+mod deliver;
+
+use deliver::{report, report_progress};
 
 /// How long a poll stays parked: below the idle limits of common proxies and NATs.
 const POLL_WAIT_S: u64 = 50;
@@ -184,30 +185,6 @@ impl Daemon {
         Ok(true)
     }
 
-    /// Tells the hub's queue what became of operations. What cannot be told now is told later.
-    async fn send_receipts(&mut self, pulse: &Pulse<'_>) -> Result<(), StateError> {
-        let ops = self.cycle.ops().clone();
-        while let Some((op_id, receipt)) = self.receipts.first() {
-            if let Err(error) = self.hub.op_state(op_id, receipt).await {
-                tracing::warn!(code = error.code(), "receipt not delivered, it is kept: {error}");
-                return Ok(());
-            }
-            pulse.beat();
-            self.receipts.remove(0);
-        }
-        for (standing, receipt) in ops.untold()? {
-            self.state.boundary(Boundary::BeforeTold);
-            if let Err(error) = self.hub.op_state(&standing.op_id, &receipt).await {
-                tracing::warn!(code = error.code(), "receipt not delivered, it is kept: {error}");
-                return Ok(());
-            }
-            pulse.beat();
-            self.state.boundary(Boundary::AfterTold);
-            self.state.told_standing(&standing.op_id, standing.state)?;
-        }
-        Ok(())
-    }
-
     fn offer(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
         let (Some(generation), Some(desired)) = (answer.generation, &answer.desired) else { return Ok(()) };
         let bytes = desired.get().as_bytes();
@@ -275,39 +252,6 @@ impl Daemon {
         self.send_events(pulse).await
     }
 
-    /// Sends the outbox, oldest first, until it is empty or the hub does not answer.
-    async fn send_events(&self, pulse: &Pulse<'_>) -> Result<(), StateError> {
-        let mut begun_anew = false;
-        loop {
-            let events = self.state.untold(EVENTS_PER_POST_MAX)?;
-            let Some(newest) = events.last().map(|event| event.seq) else { return Ok(()) };
-            let ack = match self.hub.events(self.state.outbox_id()?, events).await {
-                Ok(ack) => ack,
-                Err(HubError::Refused { answer, .. }) if answer.code == "events_gap" && !begun_anew => {
-                    // The hub has lost what it once acknowledged: what is still here begins a new outbox. Once: a
-                    // hub that refuses that too must not keep the box from everything else.
-                    begun_anew = true;
-                    tracing::warn!(
-                        code = answer.code,
-                        "the hub has lost events of this box: {}",
-                        answer.message
-                    );
-                    self.state.begin_new_outbox()?;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(code = error.code(), "events not delivered, they are kept: {error}");
-                    return Ok(());
-                }
-            };
-            pulse.beat();
-            self.state.acknowledged(ack.acked_seq.min(newest))?;
-            if ack.acked_seq < newest {
-                return Ok(());
-            }
-        }
-    }
-
     fn listen(&mut self, poll_interval_s: u64, blocked: bool) {
         self.interval = Duration::from_secs(poll_interval_s.clamp(5, 3600));
         self.blocked = blocked;
@@ -321,28 +265,6 @@ impl Daemon {
         let until = next_try.duration_since(Timestamp::now()).as_millis().max(1000);
         interval.min(Duration::from_millis(u64::try_from(until).unwrap_or(u64::MAX)))
     }
-}
-
-/// Reports each state that a running cycle shows, the newest first where the hub is slow. Never ends by itself.
-async fn report_progress(
-    hub: &Hub,
-    (pve, gauges): (&Pve, &mut Gauges),
-    node: Option<NodeName>,
-    mut under_way: watch::Receiver<Option<HostState>>,
-) -> Infallible {
-    while under_way.changed().await.is_ok() {
-        let Some(state) = under_way.borrow_and_update().clone() else { continue };
-        let report = report(pve, gauges, node.as_ref(), CycleEnd { state, cost: CycleCost::default() }).await;
-        if let Err(error) = hub.report(&report).await {
-            tracing::debug!(code = error.code(), "progress not delivered: {error}");
-        }
-    }
-    std::future::pending().await
-}
-
-async fn report(pve: &Pve, gauges: &mut Gauges, node: Option<&NodeName>, end: CycleEnd) -> HostReport {
-    let metrics = gauges.read(pve, node, end.cost).await;
-    HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics, state: end.state }
 }
 
 /// Nine to eleven tenths of a pause, so that a fleet does not march in step.
