@@ -37,6 +37,18 @@ pub struct Config {
     /// Whose signatures count.
     #[serde(default)]
     pub trust: TrustConfig,
+    /// Numbers for a monitoring of the operator's own.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+}
+
+/// Numbers for a monitoring of the operator's own. Off by default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The file for node-exporter's textfile collector, which reads names that end in `.prom`.
+    #[serde(default)]
+    pub textfile: Option<PathBuf>,
 }
 
 /// Whose signatures count.

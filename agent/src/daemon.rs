@@ -6,24 +6,24 @@
 use std::future::Future;
 use std::time::Duration;
 
-use felhom_shared::event::Severity;
 use felhom_shared::id::HostId;
-use felhom_shared::wire::{PollAnswer, PollQuery, QueueState};
+use felhom_shared::wire::{PollAnswer, PollQuery};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::accept::{Offer, Verdict, accept};
 use crate::cycle::Cycle;
 use crate::hub::{Hub, HubError};
+use crate::metrics::Textfile;
 use crate::node::Gauges;
 use crate::ops::Told;
 use crate::pulse::Pulse;
 use crate::pve::Pve;
-use crate::state::{LastSeen, State, StateError, Telling};
+use crate::state::{State, StateError};
 
 mod deliver;
+mod hear;
 
 use deliver::{report, report_progress};
 
@@ -62,6 +62,7 @@ pub struct Daemon {
     polled_at: Option<Instant>,
     /// What the hub's queue is still to be told of operations that the ledger does not hold.
     receipts: Vec<Told>,
+    metrics: Option<Textfile>,
 }
 
 /// A task of its own: a cycle may take longer than the poll's time limit, and nobody looks at it meanwhile.
@@ -86,7 +87,15 @@ impl Daemon {
             unsettled: false,
             polled_at: None,
             receipts: Vec::new(),
+            metrics: None,
         }
+    }
+
+    /// The same agent, which keeps its numbers in a file.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Option<Textfile>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Runs until `stop` resolves. Steps under way are left to PVE and adopted at the next start. `alive` is called
@@ -152,70 +161,6 @@ impl Daemon {
         }))
     }
 
-    /// Takes the hub's answer in, and says whether there is something to do or to tell.
-    fn take(&mut self, answer: Result<Option<PollAnswer>, HubError>) -> Result<bool, StateError> {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.poll_pause = jittered(self.reconnect);
-                tracing::warn!(
-                    code = error.code(),
-                    "poll failed, next try in {:?}: {error}",
-                    self.poll_pause
-                );
-                self.reconnect = (self.reconnect * 2).min(RECONNECT_LONGEST);
-                return Ok(false);
-            }
-        };
-        self.reconnect = RECONNECT_FIRST;
-        self.poll_pause = Duration::ZERO;
-        let Some(answer) = answer else { return Ok(false) };
-        self.listen(answer.poll_interval_s, answer.blocked);
-        let (ops, now) = (self.cycle.ops().clone(), Timestamp::now());
-        ops.take_seen(answer.ledger_seen.as_ref(), now)?;
-        ops.take_keysets(&answer.keysets, now)?;
-        self.offer(&answer)?;
-        let accepted = self.state.accepted()?;
-        let told = ops.take_ops(&answer.ops, accepted.as_ref().map(|accepted| &accepted.desired), now)?;
-        if told.iter().any(|(_, receipt)| receipt.state == QueueState::Rejected) {
-            self.poll_pause = jittered(UNWANTED_PAUSE);
-        }
-        self.receipts.extend(told);
-        self.receipts.truncate(RECEIPTS_KEPT);
-        Ok(true)
-    }
-
-    fn offer(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
-        let (Some(generation), Some(desired)) = (answer.generation, &answer.desired) else { return Ok(()) };
-        let bytes = desired.get().as_bytes();
-        let offer = Offer { host_id: answer.host_id, generation, bytes };
-        let last = self.state.accepted()?;
-        let now = Timestamp::now();
-        let verdict = accept(self.host_id, last.as_deref(), &offer);
-        if !matches!(verdict, Verdict::Accept(_)) {
-            // A hub that goes on offering what is not taken must not keep the box busy.
-            self.poll_pause = jittered(UNWANTED_PAUSE);
-        }
-        match verdict {
-            Verdict::Same => {}
-            Verdict::Accept(accepted) => {
-                self.state.put_accepted(&accepted, bytes)?;
-                let text = format!("generation {} is in force", accepted.generation);
-                tracing::info!(generation = accepted.generation.0, "{text}");
-                self.state.tell(&Telling::of_host("document_accepted", Severity::Info, text), now)?;
-                self.cycle.document_changed();
-            }
-            Verdict::Refuse(refusal) => {
-                tracing::warn!(code = refusal.code, "document refused: {}", refusal.text);
-                let text = format!("generation {} refused: {}", refusal.generation, refusal.text);
-                self.state.tell(&Telling::of_host("document_refused", Severity::Error, text), now)?;
-                self.state.put_refused(&refusal)?;
-            }
-        }
-        let digest = felhom_shared::desired::digest(bytes);
-        self.state.put_last_seen(&LastSeen { generation, digest })
-    }
-
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.
     async fn cycle_and_report(&mut self, pulse: &Pulse<'_>) -> Result<(), StateError> {
         let now = Timestamp::now();
@@ -243,18 +188,21 @@ impl Daemon {
                 "cycle done"
             );
         }
+        let kept = self.metrics.is_some().then(|| end.clone());
         let report = report(&self.pve, &mut self.gauges, self.cycle.observer().node(), end).await;
         match self.hub.report(&report).await {
-            Ok(control) => self.listen(control.poll_interval_s, control.blocked),
+            Ok(control) => {
+                self.heard();
+                self.listen(control.poll_interval_s, control.blocked);
+            }
             Err(error) => tracing::warn!(code = error.code(), "report not delivered: {error}"),
         }
         self.send_receipts(pulse).await?;
-        self.send_events(pulse).await
-    }
-
-    fn listen(&mut self, poll_interval_s: u64, blocked: bool) {
-        self.interval = Duration::from_secs(poll_interval_s.clamp(5, 3600));
-        self.blocked = blocked;
+        self.send_events(pulse).await?;
+        if let (Some(metrics), Some(end)) = (&mut self.metrics, kept) {
+            metrics.cycle_ended(end, self.blocked, self.interval);
+        }
+        Ok(())
     }
 
     /// Until the next cycle without news: the hub's interval, jittered, or a failed guest's next try.

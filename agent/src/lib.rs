@@ -20,6 +20,7 @@ pub mod cycle;
 pub mod daemon;
 pub mod execute;
 pub mod hub;
+pub mod metrics;
 pub mod node;
 pub mod observe;
 pub mod ops;

@@ -221,6 +221,35 @@ fn a_state_of_a_newer_agent_is_refused_by_every_command_and_named_by_doctor() {
 }
 
 #[test]
+fn doctor_looks_at_the_textfile_once_it_is_asked_for() {
+    let desk = Desk::new();
+    let metrics = |desk: &Desk| {
+        let said = text(&desk.run(&["doctor"]));
+        said.lines().find(|line| line.contains("metrics ")).map(str::to_owned)
+    };
+    assert_eq!(metrics(&desk), None, "off unless asked for");
+    let file = desk.path("felhom-agent.prom");
+    let config = fs::read_to_string(desk.path("agent.toml")).unwrap();
+    let ask = |path: &Path| {
+        fs::write(desk.path("agent.toml"), format!("{config}\n[metrics]\ntextfile = {path:?}\n")).unwrap();
+    };
+    ask(&file);
+    assert!(metrics(&desk).unwrap().starts_with("ok "), "the agent has not run yet");
+    put_in_force(desk.folder.path());
+    let said = metrics(&desk).unwrap();
+    assert!(
+        said.starts_with("FAIL") && said.contains("was never written") && said.contains("textfile.conf"),
+        "{said}"
+    );
+    fs::write(&file, "").unwrap();
+    assert!(metrics(&desk).unwrap().starts_with("ok "));
+    ask(&desk.path("felhom-agent.txt"));
+    assert!(metrics(&desk).unwrap().contains("must be a whole path that ends in .prom"));
+    ask(&desk.path("nowhere/felhom-agent.prom"));
+    assert!(metrics(&desk).unwrap().contains("is prometheus-node-exporter installed?"));
+}
+
+#[test]
 fn doctor_with_a_good_token_finds_only_the_missing_hub() {
     let desk = Desk::new();
     let shown = desk.run(&["doctor", "--json"]);

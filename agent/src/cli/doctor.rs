@@ -1,6 +1,8 @@
 //! `felhom-agent doctor`: everything the agent needs, each with what to do. Reads only.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use felhom_shared::signed::Rejection;
 use felhom_shared::text::chain;
@@ -14,7 +16,7 @@ use super::{Cli, CliError};
 use crate::config::Config;
 use crate::observe::failure;
 use crate::pve::{Permissions, Pve};
-use crate::state::{FORMAT, State};
+use crate::state::{FILE_NAME, FORMAT, State};
 
 /// What the guests' part of the work needs, on the path where it is checked.
 const PRIVILEGES: [(&str, &str); 16] = [
@@ -38,6 +40,8 @@ const PRIVILEGES: [(&str, &str); 16] = [
 /// The journal must be writable when it is needed most.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 const SKEW_MAX_S: i64 = 120;
+/// The longest interval that a hub may ask for, and some more.
+const TEXTFILE_AGE_MAX: Duration = Duration::from_secs(75 * 60);
 
 #[derive(Serialize)]
 struct Finding {
@@ -61,6 +65,7 @@ pub(super) fn doctor(cli: &Cli) -> Result<ExitCode, CliError> {
             findings.push(good("configuration", cli.config.display().to_string()));
             findings.push(disk(&config));
             findings.extend(state(&config));
+            findings.extend(config.metrics.textfile.as_deref().map(|path| textfile(path, &config)));
             findings.extend(block_on(async {
                 let mut found = check_pve(&config).await;
                 found.extend(check_hub(&config).await);
@@ -135,6 +140,40 @@ fn trust(config: &Config, state: Option<&State>) -> Finding {
             "trust",
             format!("{}. If the digest was changed on purpose: felhom-agent trust reset", chain(&error)),
         ),
+    }
+}
+
+/// The file and not the folder's rights: those of this shell are not those of the unit.
+fn textfile(path: &Path, config: &Config) -> Finding {
+    let shown = path.display();
+    if !path.is_absolute() || path.extension().is_none_or(|extension| extension != "prom") {
+        let text =
+            format!("metrics.textfile: {shown} must be a whole path that ends in .prom, or nobody reads it");
+        return bad("metrics", text);
+    }
+    if !path.parent().is_some_and(Path::is_dir) {
+        return bad(
+            "metrics",
+            format!("the folder of {shown} is missing: is prometheus-node-exporter installed?"),
+        );
+    }
+    let written = path.metadata().and_then(|metadata| metadata.modified()).ok();
+    match written.map(|at| at.elapsed().unwrap_or_default()) {
+        Some(age) if age < TEXTFILE_AGE_MAX => good("metrics", format!("{shown}, {} s old", age.as_secs())),
+        None if !config.state_dir.join(FILE_NAME).exists() => {
+            good("metrics", format!("{shown} is written after the first cycle"))
+        }
+        stale => {
+            let stale = stale
+                .map_or("was never written".to_owned(), |age| format!("is {} min old", age.as_secs() / 60));
+            bad(
+                "metrics",
+                format!(
+                    "{shown} {stale}: felhom-agent must run, its unit needs the drop-in textfile.conf, and the folder \
+                     must belong to root (docs/metrics.md)"
+                ),
+            )
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::setup::{block_on, hub, observer, pve};
 use super::{Cli, CliError};
 use crate::cycle::Cycle;
 use crate::daemon::Daemon;
+use crate::metrics::Textfile;
 use crate::ops::Ops;
 use crate::state::State;
 
@@ -28,7 +29,8 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     let cycle = Cycle::new(pve.clone(), state.clone(), ops, observer, config.change_budget_per_hour);
     tracing::info!(host.id = %config.host_id, "felhom-agent {} starts", env!("CARGO_PKG_VERSION"));
     block_on(async move {
-        let daemon = Daemon::new(config.host_id, hub, pve, state, cycle);
+        let metrics = config.metrics.textfile.map(Textfile::new);
+        let daemon = Daemon::new(config.host_id, hub, pve, state, cycle).with_metrics(metrics);
         let stop = stop_signal()?;
         notify(sd_notify::NotifyState::Ready);
         daemon.run(stop, || notify(sd_notify::NotifyState::Watchdog)).await?;
