@@ -25,6 +25,7 @@ mod program;
 mod random;
 mod real_hub;
 mod rules;
+mod talker;
 mod wait;
 
 pub use agent::{Agent, Killed, Told};
@@ -37,4 +38,6 @@ pub use keyring::{Key, Keyring, op_on};
 pub use program::Program;
 pub use random::Random;
 pub use real_hub::{Enrolled, HubProgram, LocalHub};
+pub use rules::broken;
+pub use talker::{Acknowledged, talk};
 pub use wait::{eventually, wait_until};

@@ -6,7 +6,8 @@ use fake_pve::{Content, Guest, Kind, Snapshot};
 use felhom_shared::desired::{DesiredState, Disk, GuestKind, GuestSpec, MountSource, Power, Presence};
 
 /// Where the node differs from the document, and what is doubled or left behind.
-pub(crate) fn broken(node: &Snapshot, desired: &DesiredState) -> Vec<String> {
+#[must_use]
+pub fn broken(node: &Snapshot, desired: &DesiredState) -> Vec<String> {
     let mut broken = untidy(node);
     for spec in desired.guests.iter().filter(|spec| spec.presence == Presence::Present) {
         match node.guests.get(&spec.vmid.get()) {

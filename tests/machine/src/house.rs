@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use fake_pve::Snapshot;
+use felhom_shared::desired::DesiredState;
+use felhom_tests::broken;
 use serde_json::Value;
 
 use crate::{Guide, Machine};
@@ -12,13 +15,15 @@ const PAYLOAD: &str = "/opt/felhom";
 /// The name that the guide gives the box.
 const BOX: &str = "kovacs-haz";
 const PATIENCE: Duration = Duration::from_secs(120);
+const OPEN_STEPS: &str =
+    "sqlite3 'file:/var/lib/felhom/agent.db?mode=ro' 'SELECT count(*) FROM journal WHERE outcome IS NULL'";
 const OPERATOR_PASSWORD: &str = "only on this machine\n";
 
 /// Stands in for what a Proxmox host brings: its API under its real unit's name, `pveum` and `pveversion`.
 const DOUBLE_UNIT: &str = "[Unit]
 Description=the double of the Proxmox API
 [Service]
-ExecStart=/opt/felhom/fake-pve serve --listen 127.0.0.1:8006 --control 127.0.0.1:8007 --dir /var/lib/pve-double --task-ms 200
+ExecStart=/usr/local/sbin/fake-pve serve --listen 127.0.0.1:8006 --control 127.0.0.1:8007 --dir /var/lib/pve-double --task-ms 200
 [Install]
 WantedBy=multi-user.target
 ";
@@ -50,6 +55,8 @@ impl<'a> House<'a> {
     /// The host as Proxmox's own installer would leave it.
     pub fn install_proxmox(&self) {
         let machine = self.machine;
+        // Of its own, because a machine that boots again has the payload only later.
+        machine.sh(&format!("cp {PAYLOAD}/fake-pve /usr/local/sbin/"));
         machine.put("/etc/systemd/system/pveproxy.service", DOUBLE_UNIT);
         machine.put_program("/usr/local/sbin/pveum", PVEUM);
         machine.put_program("/usr/local/sbin/pveversion", PVEVERSION);
@@ -104,8 +111,18 @@ impl<'a> House<'a> {
 
     /// Publishes a document.
     #[track_caller]
-    pub fn publish(&self, document: &str) {
-        self.hub(&format!("desired publish {BOX} - --yes"), document);
+    pub fn publish(&self, document: &DesiredState) {
+        let text = serde_json::to_string(document).expect("a document is plain data");
+        self.hub(&format!("desired publish {BOX} - --yes"), &text);
+    }
+
+    /// Panics unless the node is as the document says, with nothing doubled and nothing left behind.
+    #[track_caller]
+    pub fn obeys(&self, document: &DesiredState) {
+        let broken = broken(&self.node(), document);
+        assert!(broken.is_empty(), "the node is not as it should be:\n  {}", broken.join("\n  "));
+        let open = self.machine.sh(OPEN_STEPS);
+        assert_eq!(open.trim(), "0", "steps are open in the agent's journal");
     }
 
     /// The box as the hub sees it.
@@ -132,15 +149,14 @@ impl<'a> House<'a> {
 
     /// What is really on the node: guests, storages, volumes and tasks.
     #[must_use]
-    pub fn node(&self) -> Value {
-        let text = self.double("state");
-        serde_json::from_str(&text).expect("the double answers in JSON")
+    pub fn node(&self) -> Snapshot {
+        serde_json::from_str(&self.double("state")).expect("the double answers in JSON")
     }
 
     /// Makes something happen on the node.
     #[track_caller]
     pub fn double(&self, verb: &str) -> String {
-        self.machine.sh(&format!("{PAYLOAD}/fake-pve ctl --control 127.0.0.1:8007 {verb}"))
+        self.machine.sh(&format!("fake-pve ctl --control 127.0.0.1:8007 {verb}"))
     }
 }
 

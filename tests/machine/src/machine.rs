@@ -43,7 +43,7 @@ pub struct Machine {
 
 enum Kind {
     Container(Container),
-    Vm(Vm),
+    Vm(Box<Vm>),
 }
 
 impl Ground for Kind {
@@ -70,7 +70,7 @@ impl Machine {
     pub fn vm(name: &str) -> Self {
         let store = Store::open();
         let folder = store.run_folder(name);
-        let ground = Kind::Vm(Vm::wake(&store, &folder));
+        let ground = Kind::Vm(Box::new(Vm::wake(&store, &folder)));
         Self { evidence: Evidence::of(&folder), ground }
     }
 
@@ -81,7 +81,7 @@ impl Machine {
         let folder = store.run_folder(name);
         let vm = Vm::off(&store, &folder);
         vm.power_on();
-        Self { evidence: Evidence::of(&folder), ground: Kind::Vm(vm) }
+        Self { evidence: Evidence::of(&folder), ground: Kind::Vm(Box::new(vm)) }
     }
 
     /// The machine as a VM, for what only a VM has.

@@ -61,11 +61,13 @@ impl Monitor {
         self.ask(command, arguments).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Waits until the agent inside answers to this very number: what it may still owe to an earlier question, or to
-    /// somebody who asked before it ran, is skipped.
-    pub(crate) fn sync(&mut self, number: u32, patience: Duration) {
+    /// Waits until the agent inside answers to the newest of our numbers: what it still owes to earlier questions, asked
+    /// before it ran or by somebody else, is skipped.
+    pub(crate) fn sync(&mut self, patience: Duration) {
         let deadline = Instant::now() + patience;
+        let mut number = std::process::id();
         while Instant::now() < deadline {
+            number = number.wrapping_add(1);
             let asked = self.say("guest-sync", &json!({ "id": number }));
             let until = (Instant::now() + Duration::from_secs(2)).min(deadline);
             while let (Ok(()), Ok(Some(answer))) = (&asked, self.hear(until)) {

@@ -58,7 +58,7 @@ impl Store {
         if folder.exists() {
             // A test that was killed could not unmount its root.
             let root = folder.join("root");
-            let _ = std::process::Command::new("umount").args(["-q", "--lazy"]).arg(root).status();
+            let _ = std::process::Command::new("umount").arg("--lazy").arg(root).output();
             fs::remove_dir_all(&folder)
                 .unwrap_or_else(|error| panic!("{} of an earlier run: {error}", folder.display()));
         }

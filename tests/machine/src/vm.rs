@@ -8,6 +8,7 @@ mod disk;
 mod qemu;
 mod snapshot;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,7 +20,7 @@ use crate::machine::{Answer, Ground};
 use crate::monitor::Monitor;
 use crate::store::Store;
 use disk::Overlay;
-use qemu::{Qemu, RootBus, SLOTS};
+use qemu::{Plan, Qemu, RootBus, SLOTS};
 
 const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 const PULL_PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +33,7 @@ pub struct Vm {
     folder: PathBuf,
     power: Mutex<Option<Running>>,
     disks: Vec<Overlay>,
+    hub_port: u16,
 }
 
 /// A machine that has power.
@@ -52,13 +54,18 @@ impl Vm {
     }
 
     fn with_disks(store: &Store, folder: &Path, disks: Vec<Overlay>) -> Self {
-        Self { store: store.clone(), folder: folder.to_owned(), power: Mutex::new(None), disks }
+        Self {
+            store: store.clone(),
+            folder: folder.to_owned(),
+            power: Mutex::new(None),
+            disks,
+            hub_port: free_port(),
+        }
     }
 
     /// Boots it and waits until it answers.
     pub fn power_on(&self) {
-        let qemu = Qemu::start(&self.store, &self.folder, RootBus::Nvme, &self.disks, None);
-        self.adopt(qemu);
+        self.adopt(self.start(RootBus::Nvme, None));
     }
 
     /// Takes the power away: what the disks had not been told to keep is gone.
@@ -72,13 +79,19 @@ impl Vm {
         let snapshot = snapshot::snapshot(store);
         let disks = vec![Overlay::over(&snapshot.root, "qcow2", &folder.join("root.qcow2"))];
         let vm = Self::with_disks(store, folder, disks);
-        let qemu = Qemu::start(store, folder, RootBus::Virtio, &vm.disks, Some(&snapshot.state));
-        vm.adopt(qemu);
+        vm.adopt(vm.start(RootBus::Virtio, Some(&snapshot.state)));
         // It slept for as long as the snapshot is old.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
         let set = json!({ "time": u64::try_from(now.as_nanos()).expect("before the year 2554") });
         vm.with(|running| running.inside.must("guest-set-time", &set));
         vm
+    }
+
+    fn start(&self, bus: RootBus, state: Option<&Path>) -> Qemu {
+        Qemu::start(
+            &self.store,
+            &Plan { folder: &self.folder, hub_port: self.hub_port, bus, disks: &self.disks, state },
+        )
     }
 
     /// Waits until it answers, and gives it the packages and the double.
@@ -90,7 +103,7 @@ impl Vm {
 
     fn greet(&self, qemu: Qemu) {
         let mut inside = Monitor::connect(&qemu.agent_socket(), Duration::from_secs(20));
-        inside.sync(std::process::id(), BOOT_PATIENCE);
+        inside.sync(BOOT_PATIENCE);
         *self.power() = Some(Running { qemu, inside });
     }
 
@@ -145,7 +158,7 @@ impl Vm {
     /// The port on our loopback that leads to its hub.
     #[must_use]
     pub fn hub_port(&self) -> u16 {
-        self.with(|running| running.qemu.hub_port())
+        self.hub_port
     }
 }
 
@@ -183,4 +196,10 @@ fn answer(status: &Value) -> Answer {
     let number = |field: &str| status[field].as_i64().and_then(|number| i32::try_from(number).ok());
     let code = number("exitcode").or_else(|| number("signal").map(|signal| 128 + signal));
     Answer { code: code.unwrap_or(-1), out: text("out-data"), err: text("err-data") }
+}
+
+/// A port that nobody has; between this and qemu's start somebody might, and then qemu says so.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
 }

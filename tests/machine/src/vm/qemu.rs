@@ -1,7 +1,6 @@
 //! One qemu process: how it is started, put to sleep, and ended by its own id.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use crate::store::Store;
 const MEMORY_MIB: u32 = 768;
 /// Hot-plug slots for NVMe disks.
 pub(super) const SLOTS: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the root disk hangs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,35 +26,41 @@ pub(super) enum RootBus {
     Virtio,
 }
 
+/// What one machine is made of.
+pub(super) struct Plan<'a> {
+    /// For sockets and logs.
+    pub(super) folder: &'a Path,
+    /// The port on our loopback that leads to port 8443 inside.
+    pub(super) hub_port: u16,
+    pub(super) bus: RootBus,
+    /// The first is the root; others are NVMe disks.
+    pub(super) disks: &'a [Overlay],
+    /// Where it lies asleep; without it, it boots.
+    pub(super) state: Option<&'a Path>,
+}
+
 pub(super) struct Qemu {
     child: Child,
     folder: PathBuf,
-    hub_port: u16,
     pub(super) monitor: Monitor,
 }
 
 impl Qemu {
-    /// Powers a machine: the first disk is its root, others are NVMe disks. With `state` it wakes instead of booting.
-    pub(super) fn start(
-        store: &Store,
-        folder: &Path,
-        bus: RootBus,
-        disks: &[Overlay],
-        state: Option<&Path>,
-    ) -> Self {
-        let hub_port = free_port();
+    /// Powers a machine.
+    pub(super) fn start(store: &Store, plan: &Plan<'_>) -> Self {
+        let folder = plan.folder;
         let log = File::options().create(true).append(true).open(folder.join("qemu.log"));
         let log = log.expect("the machine's folder can be written");
         let mut command = Command::new("setpriv");
         // A test that is killed takes its machine with it.
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         board(&mut command, store);
-        doors(&mut command, folder, hub_port);
-        for (number, disk) in disks.iter().enumerate() {
-            let bus = if number == 0 { bus } else { RootBus::Nvme };
+        doors(&mut command, folder, plan.hub_port);
+        for (number, disk) in plan.disks.iter().enumerate() {
+            let bus = if number == 0 { plan.bus } else { RootBus::Nvme };
             plug(&mut command, number, bus, disk);
         }
-        if let Some(state) = state {
+        if let Some(state) = plan.state {
             command.args(["-incoming", &format!("exec:cat '{}'", state.display())]);
         }
         let child = command
@@ -65,9 +70,11 @@ impl Qemu {
             .spawn()
             .expect("setpriv is a part of Debian");
         let monitor = Monitor::qmp(&folder.join("qmp.sock"));
-        let mut qemu = Self { child, folder: folder.to_owned(), hub_port, monitor };
-        if state.is_some() {
-            qemu.wait_for("query-status", "running");
+        let mut qemu = Self { child, folder: folder.to_owned(), monitor };
+        if plan.state.is_some() {
+            // It fell asleep paused, and so it wakes.
+            qemu.wait_for("query-status", "paused");
+            qemu.monitor.must("cont", &json!({}));
         }
         qemu
     }
@@ -75,11 +82,6 @@ impl Qemu {
     /// The socket of the agent inside.
     pub(super) fn agent_socket(&self) -> PathBuf {
         self.folder.join("agent.sock")
-    }
-
-    /// The port on our loopback that leads to port 8443 inside.
-    pub(super) fn hub_port(&self) -> u16 {
-        self.hub_port
     }
 
     fn wait_for(&mut self, query: &str, wanted: &str) {
@@ -173,10 +175,4 @@ fn plug(command: &mut Command, number: usize, bus: RootBus, disk: &Overlay) {
         RootBus::Virtio => format!("virtio-blk-pci,drive=disk{number},serial=FELHOM-{number}"),
     };
     command.args(["-device", &device]);
-}
-
-/// A port that nobody has; between this and qemu's start somebody might, and then qemu says so.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
 }
