@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::config::POLL_WAIT_S_MAX;
 use crate::cycle::Cycle;
 use crate::hub::{Hub, HubError};
 use crate::metrics::Textfile;
@@ -27,8 +28,6 @@ mod hear;
 
 use deliver::{report, report_progress};
 
-/// How long a poll stays parked: below the idle limits of common proxies and NATs.
-const POLL_WAIT_S: u64 = 50;
 const FIRST_INTERVAL_S: u64 = 60;
 /// From one poll to the next, at the least: a hub that answers everything at once does not keep the box busy.
 const POLL_SPACING: Duration = Duration::from_millis(200);
@@ -56,6 +55,8 @@ pub struct Daemon {
     /// The next pause should the hub be out of reach again.
     reconnect: Duration,
     unsettled: bool,
+    /// How long a poll stays parked.
+    poll_wait_s: u64,
     /// How long the next poll waits before it is sent.
     poll_pause: Duration,
     /// When the last poll was made.
@@ -83,6 +84,7 @@ impl Daemon {
             blocked: false,
             interval,
             reconnect: RECONNECT_FIRST,
+            poll_wait_s: POLL_WAIT_S_MAX,
             poll_pause: Duration::ZERO,
             unsettled: false,
             polled_at: None,
@@ -95,6 +97,13 @@ impl Daemon {
     #[must_use]
     pub fn with_metrics(mut self, metrics: Option<Textfile>) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// The same agent, whose polls stay parked for this long.
+    #[must_use]
+    pub fn with_poll_wait(mut self, poll_wait_s: u64) -> Self {
+        self.poll_wait_s = poll_wait_s;
         self
     }
 
@@ -153,7 +162,7 @@ impl Daemon {
             have: seen.as_ref().map(|seen| seen.generation),
             digest: seen.map(|seen| seen.digest),
             keyset: self.cycle.ops().keyset_version(),
-            wait: POLL_WAIT_S,
+            wait: self.poll_wait_s,
         };
         Ok(tokio::spawn(async move {
             tokio::time::sleep(pause).await;
@@ -233,7 +242,7 @@ mod tests {
         let unit = include_str!("../../systemd/felhom-agent.service");
         let minutes = unit.lines().find_map(|line| line.strip_prefix("WatchdogSec=")?.strip_suffix("min"));
         let patience = Duration::from_secs(60 * minutes.unwrap().parse::<u64>().unwrap());
-        let poll = Duration::from_secs(POLL_WAIT_S) + crate::hub::ANSWER_TIMEOUT;
+        let poll = Duration::from_secs(POLL_WAIT_S_MAX) + crate::hub::ANSWER_TIMEOUT;
         let silence = RECONNECT_LONGEST.mul_f64(1.1) + poll;
         assert!(silence + Duration::from_secs(60) < patience, "{silence:?} of {patience:?}");
     }

@@ -30,7 +30,9 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     tracing::info!(host.id = %config.host_id, "felhom-agent {} starts", env!("CARGO_PKG_VERSION"));
     block_on(async move {
         let metrics = config.metrics.textfile.map(Textfile::new);
-        let daemon = Daemon::new(config.host_id, hub, pve, state, cycle).with_metrics(metrics);
+        let daemon = Daemon::new(config.host_id, hub, pve, state, cycle)
+            .with_metrics(metrics)
+            .with_poll_wait(config.hub.poll_wait_s());
         let stop = stop_signal()?;
         notify(sd_notify::NotifyState::Ready);
         daemon.run(stop, || notify(sd_notify::NotifyState::Watchdog)).await?;
