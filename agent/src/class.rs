@@ -15,6 +15,8 @@ pub fn class_of(step: &Step) -> Class {
     let routine = match step {
         Step::FetchFile(_)
         | Step::GrowDisk(_)
+        // It removes what never was a guest: see resources/guest/unfinished.rs for who says so.
+        | Step::ClearUnfinished(_)
         | Step::StartGuest
         | Step::ShutdownGuest { .. }
         | Step::RebootGuest { .. } => true,

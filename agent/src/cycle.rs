@@ -189,7 +189,9 @@ impl Cycle {
         let spent = self.state.changes_since(hour_ago)?;
         let budget_left = self.budget_per_hour.saturating_sub(spent);
         let grants = self.ops.grants(desired, now)?;
-        let limits = Limits { now, budget_left, backoff: &self.backoff, grants: &grants, blocked };
+        let lost = self.state.lost_creations(desired, observed)?;
+        let limits =
+            Limits { now, budget_left, backoff: &self.backoff, grants: &grants, lost: &lost, blocked };
         Ok(plan(desired, observed, limits))
     }
 

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::adopt::task_outcome;
 use crate::class::class_of;
+use crate::host::unfinished;
 use crate::observe::{Observer, Reading, failure};
 use crate::ops::{Cleared, Ops, Permit, Scene};
 use crate::plan::{GuestPlan, Plan};
@@ -137,6 +138,9 @@ impl<'a> Execution<'a> {
         })?;
         tracing::info!(guest.vmid = guest.vmid.get(), guest.name = %guest.name, step = step.word(), "step begins: {step}");
         let at = GuestAt { node: self.node, kind: guest.kind, vmid: guest.vmid };
+        if let Step::ClearUnfinished(_) = step {
+            return self.clear_unfinished((entry, step), at, report).await;
+        }
         let answer = apply(self.pve, at, cleared).await;
         self.state.boundary(Boundary::AfterCall);
         let (outcome, error) = match answer {
@@ -165,6 +169,24 @@ impl<'a> Execution<'a> {
         report.outcome = outcome;
         report.error = error;
         Ok(())
+    }
+
+    /// Not PVE's API but the host does this one.
+    async fn clear_unfinished(
+        &self,
+        (entry, step): (EntryId, &Step),
+        at: GuestAt<'_>,
+        report: &mut StepReport,
+    ) -> Result<(), StateError> {
+        let cleared = unfinished::clear(self.state.folder(), at.kind, at.vmid).await;
+        (report.outcome, report.error) = match cleared {
+            Ok(()) => (StepOutcome::Applied, None),
+            Err(failure) => (StepOutcome::Failed, Some(failure)),
+        };
+        if let Some(error) = &report.error {
+            tracing::warn!(guest.vmid = at.vmid.get(), code = error.code, "not cleared: {}", error.text);
+        }
+        self.state.end((entry, step), report.outcome, report.error.as_ref(), Timestamp::now())
     }
 
     /// Whether the step may run now. A guarded one is looked at for the last time; what does not pass stands in
@@ -258,6 +280,7 @@ impl<'a> Execution<'a> {
         let seen = Observer::read_guest(self.pve, self.node, spec).await.ok()?;
         match step {
             Step::FetchFile(_)
+            | Step::ClearUnfinished(_)
             | Step::RebootGuest { .. }
             | Step::RollbackGuest(_)
             | Step::RestoreGuest(_) => return None,

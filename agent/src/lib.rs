@@ -19,6 +19,7 @@ pub mod config;
 pub mod cycle;
 pub mod daemon;
 pub mod execute;
+pub mod host;
 pub mod hub;
 pub mod metrics;
 pub mod node;

@@ -17,6 +17,8 @@ use crate::observe::{ObservedHost, Reading, SeenGuest};
 use crate::ops::Grants;
 use crate::resources::guest::is_ours;
 use crate::resources::guest::plan::plan_guest;
+use crate::resources::guest::unfinished;
+use crate::state::LostCreation;
 use crate::step::Step;
 
 /// What to do, why not, and what is left alone.
@@ -64,6 +66,8 @@ pub struct Limits<'a> {
     pub backoff: &'a Backoff,
     /// What signed operations release.
     pub grants: &'a Grants,
+    /// Creations that came to no good end, where somebody can clear them.
+    pub lost: &'a BTreeMap<GuestId, LostCreation>,
     /// The operator has paused the host.
     pub blocked: bool,
 }
@@ -77,7 +81,11 @@ pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>)
     let guests = specs.into_iter().map(|spec| {
         let window = spec.maintenance_window.as_ref().or(desired.maintenance_window.as_ref());
         let grant = limits.grants.of(spec.guest_id);
-        let mut guest = plan_guest(spec, &observed.guest(spec), grant, (window, limits.now));
+        let seen = observed.guest(spec);
+        let mut guest = plan_guest(spec, &seen, grant, (window, limits.now));
+        if let (Some(lost), Reading::Present(seen)) = (limits.lost.get(&spec.guest_id), &seen) {
+            unfinished::clear(spec, seen, lost, &mut guest);
+        }
         hold_guarded(&mut guest);
         withhold(&mut guest, limits, &mut budget_left);
         guest

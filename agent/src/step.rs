@@ -31,6 +31,8 @@ pub enum Step {
     RollbackGuest(RollbackGuest),
     /// `POST …/lxc` or `…/qemu` over the existing guest, from a backup. Guarded.
     RestoreGuest(RestoreGuest),
+    /// Unlock and remove what a lost creation left of a guest, by somebody with the right to it.
+    ClearUnfinished(ClearUnfinished),
     /// `POST …/status/start`.
     StartGuest,
     /// `POST …/status/shutdown`: asks the guest, never pulls the plug.
@@ -97,6 +99,13 @@ pub struct RestoreGuest {
     pub volid: String,
 }
 
+/// See [`Step::ClearUnfinished`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearUnfinished {
+    /// PVE's task that did not end well.
+    pub task: String,
+}
+
 /// See [`Step::CloneGuest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloneGuest {
@@ -145,6 +154,7 @@ impl Step {
             Self::DestroyGuest(_) => "destroy_guest",
             Self::RollbackGuest(_) => "rollback_guest",
             Self::RestoreGuest(_) => "restore_guest",
+            Self::ClearUnfinished(_) => "clear_unfinished",
             Self::StartGuest => "start_guest",
             Self::ShutdownGuest { .. } => "shutdown_guest",
             Self::RebootGuest { .. } => "reboot_guest",
@@ -163,6 +173,7 @@ impl Step {
             Self::DestroyGuest(_)
             | Self::RollbackGuest(_)
             | Self::RestoreGuest(_)
+            | Self::ClearUnfinished(_)
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
             | Self::RebootGuest { .. } => &[],
@@ -181,6 +192,7 @@ impl Step {
             | Self::CloneGuest(_)
             | Self::SetConfig(_)
             | Self::GrowDisk(_)
+            | Self::ClearUnfinished(_)
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
             | Self::RebootGuest { .. } => None,
@@ -203,6 +215,7 @@ impl fmt::Display for Step {
             Self::DestroyGuest(_) => f.write_str("with all its volumes and snapshots"),
             Self::RollbackGuest(rollback) => write!(f, "to the snapshot {}", rollback.snapshot),
             Self::RestoreGuest(restore) => write!(f, "over the guest, from {}", restore.volid),
+            Self::ClearUnfinished(clear) => write!(f, "half-made, left by {}", clear.task),
             Self::StartGuest => f.write_str("start"),
             Self::ShutdownGuest { timeout_s } => write!(f, "shut down within {timeout_s} s"),
             Self::RebootGuest { timeout_s } => write!(f, "reboot, shutting down within {timeout_s} s"),

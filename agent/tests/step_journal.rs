@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use felhom_agent::step::{
-    CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest, SetConfig, Step,
+    ClearUnfinished, CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest,
+    SetConfig, Step,
 };
 use felhom_shared::desired::{Checksum, ChecksumAlgorithm};
 use felhom_shared::id::{FileName, StorageId, Vmid};
@@ -63,7 +64,10 @@ fn after(step: &Step) -> Option<Step> {
             grant: grant(),
             volid: "backup:backup/vzdump-lxc-101-2026_01_02-03_04_05.tar.zst".to_owned(),
         }),
-        Step::RestoreGuest(_) => return None,
+        Step::RestoreGuest(_) => Step::ClearUnfinished(ClearUnfinished {
+            task: "UPID:pve1:00000001:00000001:66000000:vzcreate:101:felhom@pve!agent:".to_owned(),
+        }),
+        Step::ClearUnfinished(_) => return None,
     })
 }
 

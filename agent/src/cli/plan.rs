@@ -57,14 +57,16 @@ pub(super) fn in_force(config: &Config) -> Result<DesiredState, CliError> {
 pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedHost, Plan), CliError> {
     let now = Timestamp::now();
     let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::UNIX_EPOCH);
-    let spent = state_to_read(config)?.map(|state| state.changes_since(hour_ago)).transpose()?.unwrap_or(0);
+    let state = state_to_read(config)?;
+    let spent = state.as_ref().map(|state| state.changes_since(hour_ago)).transpose()?.unwrap_or(0);
     let budget_left = config.change_budget_per_hour.saturating_sub(spent);
     let pve = pve(config)?;
     let mut observer = observer(config, &pve);
     let observed = block_on(async { Ok(observer.observe(desired).await) })?;
     let backoff = Backoff::default();
     let grants = Grants::NONE;
-    let limits = Limits { now, budget_left, backoff: &backoff, grants, blocked: false };
+    let lost = state.map(|state| state.lost_creations(desired, &observed)).transpose()?.unwrap_or_default();
+    let limits = Limits { now, budget_left, backoff: &backoff, grants, lost: &lost, blocked: false };
     let plan = make_plan(desired, &observed, limits);
     Ok((observed, plan))
 }

@@ -309,11 +309,11 @@ fn word(outcome: &StepOutcome) -> String {
     }
 }
 
-fn read_word<T: DeserializeOwned>(word: &str) -> Result<T, StateError> {
+pub(super) fn read_word<T: DeserializeOwned>(word: &str) -> Result<T, StateError> {
     serde_json::from_value(serde_json::Value::String(word.to_owned())).map_err(damaged)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn damaged(error: impl ToString) -> StateError {
+pub(super) fn damaged(error: impl ToString) -> StateError {
     StateError::Damaged { what: "journal entry", text: error.to_string() }
 }

@@ -7,6 +7,7 @@ mod book;
 mod format;
 mod journal;
 mod ledger;
+mod lost_creation;
 mod memory;
 mod op_ledger;
 mod outbox;
@@ -23,6 +24,7 @@ pub use book::{Book, Standing};
 pub use format::FORMAT;
 pub use journal::{Boundary, EntryId, JournalEntry, OpenEntry, PastStep};
 pub use ledger::LastSeen;
+pub use lost_creation::LostCreation;
 use memory::Memory;
 pub use outbox::Telling;
 
@@ -69,6 +71,7 @@ pub enum StateError {
 #[derive(Clone)]
 pub struct State {
     connection: Rc<RefCell<Connection>>,
+    folder: PathBuf,
     memory: Rc<RefCell<Memory>>,
     book: Rc<RefCell<Book>>,
     probe: Option<Rc<dyn Fn(Boundary)>>,
@@ -150,12 +153,13 @@ impl State {
             format::complete(&mut connection)
         };
         open().map_err(cannot_open)?;
-        Self::over(connection)
+        Self::over(connection, folder)
     }
 
-    fn over(connection: Connection) -> Result<Self, StateError> {
+    fn over(connection: Connection, folder: &Path) -> Result<Self, StateError> {
         let connection = Rc::new(RefCell::new(connection));
-        let state = Self { connection, memory: Rc::default(), book: Rc::default(), probe: None };
+        let folder = folder.to_owned();
+        let state = Self { connection, folder, memory: Rc::default(), book: Rc::default(), probe: None };
         state.reload_book()?;
         Ok(state)
     }
@@ -168,7 +172,7 @@ impl State {
             .map_err(|source| StateError::Open { path: path.clone(), source })?;
         connection.busy_timeout(Duration::from_secs(5))?;
         format::refuse_newer(&connection, &path)?;
-        Self::over(connection)
+        Self::over(connection, folder)
     }
 
     /// Calls `probe` at every journal boundary: how tests stop the agent exactly there.
@@ -176,6 +180,12 @@ impl State {
     pub fn with_probe(mut self, probe: Rc<dyn Fn(Boundary)>) -> Self {
         self.probe = Some(probe);
         self
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn sql(&self) -> Ref<'_, Connection> {

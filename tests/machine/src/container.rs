@@ -96,7 +96,7 @@ fn find_leader(nspawn: &mut Child) -> u32 {
 impl Ground for Container {
     fn run(&self, script: &str, stdin: &[u8]) -> Answer {
         let mut child = Command::new("nsenter")
-            .args(["--target", &self.leader.to_string(), "--all", "--wd=/", "--", "/usr/bin/env", "-i"])
+            .args(["--target", &self.leader.to_string(), "--all", "--wdns=/", "--", "/usr/bin/env", "-i"])
             .args(ENVIRONMENT)
             .args(["/bin/sh", "-c", script])
             .stdin(Stdio::piped())

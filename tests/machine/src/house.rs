@@ -33,6 +33,22 @@ case \"$*\" in *'token add'*)
 	echo '{\"full-tokenid\":\"felhom@pve!agent\",\"info\":{\"privsep\":\"1\"},\"value\":\"'\"$secret\"'\"}' ;;
 esac
 ";
+/// `pct` and `qm`, as far as the agent's helper uses them, over the double's own controls.
+const PCT: &str = r#"#!/bin/sh
+ctl() { fake-pve ctl --control 127.0.0.1:8007 "$@"; }
+look() {
+	ctl state >/tmp/state.$$
+	sqlite3 :memory: "select coalesce(json_extract(cast(readfile('/tmp/state.$$') as text), '\$.guests.\"$2\".$1'), '')"
+	rm -f /tmp/state.$$
+}
+case "$1" in
+config) lock=$(look config.lock "$2"); [ -z "$lock" ] || echo "lock: $lock" ;;
+status) [ -z "$(look running "$2")" ] && echo 'status: stopped' || echo 'status: running' ;;
+unlock) ctl lock "$2" ;;
+destroy) ctl destroy-guest "$2" ;;
+*) exit 2 ;;
+esac
+"#;
 const PVEVERSION: &str =
     "#!/bin/sh\necho 'pve-manager/8.4.1/2a5fa54a8503f96d (running kernel: 6.8.12-9-pve)'\n";
 
@@ -52,6 +68,15 @@ impl<'a> House<'a> {
         house
     }
 
+    /// As `by_the_guide`, with this document published and reached.
+    #[must_use]
+    pub fn converged(machine: &'a Machine, document: &DesiredState) -> Self {
+        let house = Self::by_the_guide(machine);
+        house.publish(document);
+        house.converges(PATIENCE);
+        house
+    }
+
     /// The host as Proxmox's own installer would leave it.
     pub fn install_proxmox(&self) {
         let machine = self.machine;
@@ -60,6 +85,8 @@ impl<'a> House<'a> {
         machine.put("/etc/systemd/system/pveproxy.service", DOUBLE_UNIT);
         machine.put_program("/usr/local/sbin/pveum", PVEUM);
         machine.put_program("/usr/local/sbin/pveversion", PVEVERSION);
+        machine.put_program("/usr/sbin/pct", PCT);
+        machine.put_program("/usr/sbin/qm", PCT);
         machine.sh("mkdir -p /etc/pve/local /var/lib/pve-double
             ln -s /var/lib/pve-double/pve-ssl.pem /etc/pve/local/pve-ssl.pem
             systemctl daemon-reload && systemctl enable --now pveproxy");
@@ -71,7 +98,7 @@ impl<'a> House<'a> {
     pub fn install_hub(&self) {
         let (guide, machine) = (Guide::install(), self.machine);
         self.follow(guide.block("The hub", "apt-get install"), "");
-        machine.feed("cat >> /etc/felhom/hub.toml", guide.block("The hub", "public_url"));
+        machine.feed("cat >> /etc/felhom/hub.toml", &format!("{}\n", guide.block("The hub", "public_url")));
         self.follow(guide.block("The hub", "systemctl restart"), "");
         let said = self.follow(guide.block("The hub", "host add"), OPERATOR_PASSWORD);
         machine.feed("umask 077; cat > /root/slip", &said);
@@ -145,6 +172,24 @@ impl<'a> House<'a> {
             assert!(std::time::Instant::now() < deadline, "not converged within {patience:?}: {host:#}");
             std::thread::sleep(Duration::from_millis(500));
         }
+    }
+
+    /// Cycles every few seconds, for a test that waits for one.
+    pub fn hurry(&self) {
+        self.machine.sh("echo 'poll_interval_s = 5' >> /etc/felhom/hub.toml && systemctl restart felhom-hub");
+    }
+
+    /// How often systemd has started this unit again by itself.
+    #[must_use]
+    pub fn restarts(&self, unit: &str) -> u32 {
+        let text = self.machine.sh(&format!("systemctl show -P NRestarts {unit}"));
+        text.trim().parse().expect("systemd counts")
+    }
+
+    /// Adds settings to a unit, as an administrator would, and makes systemd read them.
+    pub fn drop_in(&self, unit: &str, text: &str) {
+        self.machine.put(&format!("/etc/systemd/system/{unit}.service.d/test.conf"), text);
+        self.machine.sh("systemctl daemon-reload");
     }
 
     /// What is really on the node: guests, storages, volumes and tasks.

@@ -82,8 +82,7 @@ fn power_cuts_lose_nothing_acknowledged_and_double_no_guest() {
 
 /// File systems without an error, databases whole, no step twice in the books of the box's outbox.
 fn consistent(machine: &Machine) {
-    let errors =
-        machine.try_sh("journalctl -k -b --no-pager | grep -E 'EXT4-fs (error|warning)|I/O error'");
+    let errors = machine.try_sh("journalctl -k -b --no-pager | grep -E 'EXT4-fs (error|warning)|I/O error'");
     assert_eq!(errors.out, "", "the kernel complains");
     for database in ["/var/lib/felhom/agent.db", "/var/lib/felhom-hub/hub.db"] {
         let checked = machine.sh(&format!("sqlite3 'file:{database}?mode=ro' 'PRAGMA integrity_check'"));

@@ -58,6 +58,14 @@ pub(super) const PACKAGES: [Package; 3] = [
         conffiles: &[],
         files: &[
             ("packaging/pve-role-setup", "usr/sbin/felhom-pve-role", 0o755),
+            ("packaging/felhom-agent/clear-unfinished", "usr/lib/felhom/clear-unfinished", 0o755),
+            ("systemd/felhom-unfinished.path", "usr/lib/systemd/system/felhom-unfinished.path", 0o644),
+            ("systemd/felhom-unfinished.service", "usr/lib/systemd/system/felhom-unfinished.service", 0o644),
+            (
+                "packaging/felhom-agent/textfile.conf",
+                "usr/share/doc/felhom-agent/examples/textfile.conf",
+                0o644,
+            ),
             ("packaging/felhom-pve-role.8", "usr/share/man/man8/felhom-pve-role.8", 0o644),
             ("packaging/felhom-agent/agent.toml", "usr/share/doc/felhom-agent/examples/agent.toml", 0o644),
             ("docs/install.md", "usr/share/doc/felhom-agent/install.md", 0o644),

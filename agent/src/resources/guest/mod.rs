@@ -11,5 +11,6 @@ mod params;
 pub mod plan;
 #[cfg(test)]
 mod tests;
+pub mod unfinished;
 
 pub use key::{clone_mark, is_ours};

@@ -19,6 +19,7 @@ use crate::observe::{ListRow, ObservedHost, Reading, SeenGuest};
 use crate::ops::{Grant, Grants};
 use crate::plan::{Limits, plan};
 use crate::pve::{GuestReading, GuestStatus, tag_set};
+use crate::state::LostCreation;
 use crate::step::Step;
 
 fn spec(number: u32) -> GuestSpec {
@@ -134,7 +135,7 @@ fn apply(seen: &mut Reading<SeenGuest>, spec: &GuestSpec, step: &Step) {
         }
         Step::StartGuest => present(seen).entry.status = GuestStatus::Running,
         Step::ShutdownGuest { .. } => present(seen).entry.status = GuestStatus::Stopped,
-        Step::DestroyGuest(_) => *seen = Reading::Absent,
+        Step::DestroyGuest(_) | Step::ClearUnfinished(_) => *seen = Reading::Absent,
         Step::FetchFile(_)
         | Step::CloneGuest(_)
         | Step::RebootGuest { .. }
@@ -200,8 +201,17 @@ fn host(guests: impl IntoIterator<Item = (GuestSpec, Reading<SeenGuest>)>) -> (D
     (desired, observed)
 }
 
+static NONE_LOST: BTreeMap<GuestId, LostCreation> = BTreeMap::new();
+
 fn limits(backoff: &Backoff) -> Limits<'_> {
-    Limits { now: Timestamp::UNIX_EPOCH, budget_left: 1000, backoff, grants: Grants::NONE, blocked: false }
+    Limits {
+        now: Timestamp::UNIX_EPOCH,
+        budget_left: 1000,
+        backoff,
+        grants: Grants::NONE,
+        lost: &NONE_LOST,
+        blocked: false,
+    }
 }
 
 proptest! {
@@ -432,4 +442,38 @@ fn the_budget_and_the_back_off_take_steps_back() {
     let outcomes: Vec<_> = plan.guests.iter().map(|guest| guest.outcome).collect();
     assert_eq!(outcomes, [Outcome::Failed, Outcome::Converging, Outcome::Waiting]);
     assert_eq!(plan.guests[2].notes[0].code, "change_budget_spent");
+}
+
+/// The guest as a creation leaves it that the power cut short: locked, and with or without our mark.
+fn half_made(spec: &GuestSpec, lock: Option<&str>, status: GuestStatus) -> Reading<SeenGuest> {
+    let mut seen = converged(spec).present().unwrap().clone();
+    seen.entry.lock = lock.map(str::to_owned);
+    seen.entry.status = status;
+    seen.entry.tags.clear();
+    Reading::Present(seen)
+}
+
+#[test]
+fn a_half_made_guest_is_cleared_on_the_word_of_three_witnesses_and_not_of_two() {
+    let wanted = spec(1);
+    let backoff = Backoff::default();
+    let task = "UPID:pve1:00000001:00000001:66000000:vzcreate:101:felhom@pve!agent:".parse().unwrap();
+    let lost = |vmid| BTreeMap::from([(wanted.guest_id, LostCreation { vmid, task: Clone::clone(&task) })]);
+    let ours = lost(wanted.vmid);
+    let steps = |seen: Reading<SeenGuest>, lost: &BTreeMap<GuestId, LostCreation>| {
+        let (desired, observed) = host([(wanted.clone(), seen)]);
+        let plan = plan(&desired, &observed, Limits { lost, ..limits(&backoff) });
+        plan.guests[0].steps.clone()
+    };
+    let locked = || half_made(&wanted, Some("create"), GuestStatus::Stopped);
+    assert!(matches!(steps(locked(), &ours)[..], [Step::ClearUnfinished(_)]));
+    assert_eq!(class_of(&steps(locked(), &ours)[0]), Class::Routine);
+
+    let clears = |steps: Vec<Step>| steps.iter().any(|step| matches!(step, Step::ClearUnfinished(_)));
+    assert!(!clears(steps(locked(), &NONE_LOST)), "the journal knows of no lost creation");
+    assert!(!clears(steps(locked(), &lost(Vmid::new(999).unwrap()))), "it was another number");
+    for lock in [None, Some("backup"), Some("rollback"), Some("snapshot"), Some("migrate")] {
+        assert!(!clears(steps(half_made(&wanted, lock, GuestStatus::Stopped), &ours)), "{lock:?}");
+    }
+    assert!(!clears(steps(half_made(&wanted, Some("create"), GuestStatus::Running), &ours)), "it runs");
 }
