@@ -85,17 +85,26 @@ fn a_hub_that_cannot_start_stops_trying_and_the_guide_says_how_to_go_on() {
 fn a_guest_left_half_made_is_cleared_and_made_again_without_a_person() {
     let machine = Machine::container("half_made");
     let house = House::by_the_guide(&machine);
-    let wanted = document([with_mount(lxc(201, "web"), 2), qemu(202, "mail")]);
-    house.double("task-ms 20000");
-    house.publish(&wanted);
-    let running = "fake-pve ctl --control 127.0.0.1:8007 state > /root/s; grep -q vzcreate /root/s && grep -q qmclone /root/s";
-    machine.eventually("container and clone are being made", PATIENCE, running);
-    // PVE's workers die as in a power cut: their locks stay.
-    machine.sh("systemctl kill --kill-who=main --signal=KILL pveproxy");
-    machine.sh("systemctl reset-failed pveproxy; systemctl start pveproxy");
-    machine.eventually("the double is back", PATIENCE, "fake-pve ctl --control 127.0.0.1:8007 task-ms 200");
-    house.converges(PATIENCE);
-    house.obeys(&wanted);
+    let mut wanted = document([]);
+    for (task, guest) in [("vzcreate", with_mount(lxc(201, "web"), 2)), ("qmclone", qemu(202, "mail"))] {
+        wanted.guests.push(guest);
+        house.double("task-ms 20000");
+        house.publish(&wanted);
+        machine.eventually(
+            "it is being made",
+            PATIENCE,
+            &format!("fake-pve ctl --control 127.0.0.1:8007 state | grep -q {task}"),
+        );
+        // PVE's workers die as in a power cut: their locks stay.
+        machine.sh("systemctl kill --kill-who=main --signal=KILL pveproxy; systemctl reset-failed pveproxy; systemctl start pveproxy");
+        machine.eventually(
+            "the double is back",
+            PATIENCE,
+            "fake-pve ctl --control 127.0.0.1:8007 task-ms 200",
+        );
+        house.converges(PATIENCE);
+        house.obeys(&wanted);
+    }
     let log = machine.sh("journalctl -u felhom-unfinished --no-pager -o cat");
     assert!(log.contains("cleared lxc-201") && log.contains("cleared qemu-202"), "{log}");
 }
