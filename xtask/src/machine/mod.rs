@@ -64,6 +64,29 @@ impl Args {
     }
 }
 
+/// The root and what is laid beside it; the packages are taken from target/deb.
+fn prepare(suite: Suite) -> Result<PathBuf, Failed> {
+    must(&mut cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
+    let folder = suite.folder();
+    root::make(suite, &folder)?;
+    payload::lay_out(&folder)?;
+    Ok(folder)
+}
+
+/// The bench of the packaged agent in its unit. Says so where this machine cannot run one.
+pub(crate) fn bench() -> Result<(), Failed> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED idle_under_systemd: only root can boot a machine");
+        return Ok(());
+    }
+    MMDEBSTRAP.meet(&[])?;
+    NSPAWN.meet(&[])?;
+    deb::run(&deb::Args::allowing(&[]))?;
+    let folder = prepare(Suite::Bookworm)?;
+    let mut bench = cargo(&["run", "--quiet", "-p", "felhom-machine", "--bin", "idle_under_systemd"]);
+    must(bench.env("FELHOM_MACHINE", &folder))
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     if !(MMDEBSTRAP.meet(&args.allow_missing)? && NSPAWN.meet(&args.allow_missing)?) {
         return Ok(());
@@ -82,10 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     if !args.no_deb {
         deb::run(&deb::Args::allowing(&args.allow_missing))?;
     }
-    must(&mut cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
-    let folder = args.suite.folder();
-    root::make(args.suite, &folder)?;
-    payload::lay_out(&folder)?;
+    let folder = prepare(args.suite)?;
     let mut tests = cargo(&["nextest", "run", "--profile", "machine", "--workspace", "--no-fail-fast"]);
     tests.args(["--status-level", "pass", "--hide-progress-bar", "--no-tests", "pass"]);
     if !vm {
