@@ -208,6 +208,7 @@ impl Daemon {
         }
         self.send_receipts(pulse).await?;
         self.send_events(pulse).await?;
+        self.state.shrink()?;
         if let (Some(metrics), Some(end)) = (&mut self.metrics, kept) {
             metrics.cycle_ended(end, self.blocked, self.interval);
         }

@@ -8,7 +8,7 @@ use std::cell::RefMut;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::State;
+use super::{State, StateError};
 use crate::accept::Accepted;
 
 /// The journal in numbers: enough to say without a query that nothing is open and nothing is new.
@@ -26,6 +26,8 @@ pub(super) struct JournalSummary {
 #[derive(Default)]
 pub(super) struct Memory {
     rows_written: u64,
+    /// Whether SQLite was told to let go of its pages since.
+    shrunk: bool,
     pub(super) document: Option<Option<Rc<Accepted>>>,
     pub(super) ledger: BTreeMap<&'static str, Option<Rc<str>>>,
     pub(super) journal: Option<JournalSummary>,
@@ -42,6 +44,17 @@ impl State {
             *memory = Memory { rows_written, ..Memory::default() };
         }
         memory
+    }
+
+    /// Lets SQLite give back the pages that it keeps. In a cycle in which nothing happens none is read, so after one
+    /// that wrote they would only lie there.
+    pub fn shrink(&self) -> Result<(), StateError> {
+        if self.memory().shrunk {
+            return Ok(());
+        }
+        self.sql().execute_batch("PRAGMA shrink_memory")?;
+        self.memory().shrunk = true;
+        Ok(())
     }
 
     /// Remembers what was just read, unless a transaction is open, which may yet be undone.

@@ -148,8 +148,8 @@ impl State {
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "FULL")?;
-            // A quarter of SQLite's default cache: the state is small and the agent shall be too.
-            connection.pragma_update(None, "cache_size", -512)?;
+            // A dozen pages: in rest nothing is read, and what is written at once is small.
+            connection.pragma_update(None, "cache_size", -64)?;
             format::complete(&mut connection)
         };
         open().map_err(cannot_open)?;
@@ -161,6 +161,7 @@ impl State {
         let folder = folder.to_owned();
         let state = Self { connection, folder, memory: Rc::default(), book: Rc::default(), probe: None };
         state.reload_book()?;
+        state.shrink()?;
         Ok(state)
     }
 
