@@ -169,9 +169,19 @@ impl<'a> House<'a> {
             if host["desired"].is_u64() && host["desired"] == host["reached"] {
                 return;
             }
-            assert!(std::time::Instant::now() < deadline, "not converged within {patience:?}: {host:#}");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "not converged within {patience:?}: {}",
+                self.why(&host)
+            );
             std::thread::sleep(Duration::from_millis(500));
         }
+    }
+
+    /// What hub and box say about a box that does not come to its end.
+    fn why(&self, host: &Value) -> String {
+        let said = self.machine.try_sh("felhom-agent status; felhom-agent plan");
+        format!("{host:#}\n{}{}", said.out, said.err)
     }
 
     /// Cycles every few seconds, for a test that waits for one.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use felhom_machine::{House, Machine};
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::HostId;
-use felhom_tests::{Acknowledged, Enrolled, Random, document, lxc, qemu, talk, with_mount};
+use felhom_tests::{Acknowledged, Enrolled, Random, always_open, document, lxc, qemu, talk, with_mount};
 use serde_json::Value;
 
 /// The double's disk keeps what Proxmox would keep: its books are synced with every change.
@@ -37,7 +37,8 @@ fn wanted(round: u32) -> DesiredState {
         guest.memory_mib += 64 * (round % 4);
         guest
     });
-    document(newest)
+    // A machine's memory changes with a reboot, and that waits for a window.
+    DesiredState { maintenance_window: Some(always_open()), ..document(newest) }
 }
 
 #[test]
