@@ -52,7 +52,7 @@ fn disk_bytes(guest: &Guest) -> u64 {
 
 fn entry(world: &World, guest: &Guest) -> Map<String, Value> {
     let status = if guest.running.is_some() { "running" } else { "stopped" };
-    let uptime = guest.running.as_ref().map_or(0, |r| now() - r.since);
+    let uptime = guest.running.as_ref().map_or(0, |r| now().saturating_sub(r.since));
     let cpus = number(guest, "cores", if guest.kind == Kind::Lxc { world.node.cpus.into() } else { 1 })
         * if guest.kind == Kind::Qemu { number(guest, "sockets", 1) } else { 1 };
     let mut out = json!({"vmid": guest.vmid, "name": guest.name(), "status": status, "uptime": uptime,

@@ -19,7 +19,7 @@ pub(super) fn entry(world: &World, caller: &Caller) -> Value {
     if caller.may(&format!("/nodes/{}", node.name), "Sys.Audit") {
         let known = json!({"status": "online", "level": "", "cpu": 0.0065, "maxcpu": node.cpus,
             "mem": used_memory(world), "maxmem": node.memory_bytes, "disk": 38_503_706_624_u64.min(node.disk_bytes / 3),
-            "maxdisk": node.disk_bytes, "uptime": now() - node.booted});
+            "maxdisk": node.disk_bytes, "uptime": now().saturating_sub(node.booted)});
         if let (Some(map), Value::Object(known)) = (entry.as_object_mut(), known) {
             map.extend(known);
         }
@@ -40,7 +40,7 @@ pub(super) fn status(world: &mut World, _: &Call) -> Answer {
     let node = &world.node;
     let (memory, disk) = (used_memory(world), node.disk_bytes / 3);
     Ok(Reply::data(json!({
-        "uptime": now() - node.booted, "cpu": 0, "wait": 0, "idle": 0,
+        "uptime": now().saturating_sub(node.booted), "cpu": 0, "wait": 0, "idle": 0,
         "loadavg": ["0.10", "0.20", "0.15"],
         "kversion": "Linux 6.17.4-1-pve #1 SMP PREEMPT_DYNAMIC",
         "current-kernel": {"sysname": "Linux", "release": "6.17.4-1-pve", "machine": "x86_64",
