@@ -31,6 +31,10 @@ pub(crate) const NODE_EXPORTER: Need = Need {
 pub(crate) const LINTIAN: Need =
     Need { name: "lintian", program: "/usr/bin/lintian", packages: &["lintian", "dpkg-dev"] };
 
+/// The judge of metrics and alert rules.
+pub(crate) const PROMTOOL: Need =
+    Need { name: "promtool", program: "/usr/bin/promtool", packages: &["prometheus"] };
+
 /// Debian roots.
 pub(crate) const MMDEBSTRAP: Need =
     Need { name: "machine", program: "/usr/bin/mmdebstrap", packages: &["mmdebstrap"] };

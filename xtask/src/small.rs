@@ -18,11 +18,13 @@ const CFLAGS: &str = "-fno-asynchronous-unwind-tables -fno-unwind-tables \
                       -DZSTD_EXCLUDE_LAZY_BLOCK_COMPRESSOR -DZSTD_EXCLUDE_GREEDY_BLOCK_COMPRESSOR \
                       -DZSTD_EXCLUDE_DFAST_BLOCK_COMPRESSOR";
 
-/// As in `.cargo/config.toml`, and without JSON, which the agent leaves to serde.
+/// As in `.cargo/config.toml`, and without JSON, which the agent leaves to serde, and without memory taken in advance: two
+/// hundred statements an hour are in no hurry.
 const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_FTS5 \
                             -USQLITE_ENABLE_RTREE -USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 \
                             -DSQLITE_OMIT_LOAD_EXTENSION -USQLITE_SOUNDEX -DSQLITE_OMIT_JSON \
-                            -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE";
+                            -DSQLITE_OMIT_DEPRECATED -DSQLITE_OMIT_SHARED_CACHE \
+                            -DSQLITE_DEFAULT_LOOKASIDE=0,0 -DSQLITE_DEFAULT_PCACHE_INITSZ=0";
 
 /// Builds `target/small/felhom-agent`.
 pub(crate) fn build() -> Result<(), Failed> {

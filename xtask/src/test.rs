@@ -2,14 +2,14 @@
 
 use clap::Args as ClapArgs;
 
-use crate::need::BROWSER;
+use crate::need::{BROWSER, PROMTOOL};
 use crate::process::{cargo, must, run as run_command};
 use crate::{Failed, check, demo, machine};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// A part that may be skipped where this machine cannot run it: `browser`, `machine`, `vm`, `lintian`.
+    /// A part that may be skipped where this machine cannot run it: `browser`, `promtool`, `machine`, `vm`, `lintian`.
     #[arg(long, value_name = "NAME")]
     allow_missing: Vec<String>,
     /// Leave out format, lints, dependencies and documentation.
@@ -19,6 +19,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     let browser = BROWSER.meet(&args.allow_missing)?;
+    let promtool = PROMTOOL.meet(&args.allow_missing)?;
     if !args.only_tests {
         check::run(&check::Args {})?;
     }
@@ -47,6 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     };
     if !browser {
         tests.env("FELHOM_NO_BROWSER", "1");
+    }
+    if !promtool {
+        tests.env("FELHOM_NO_PROMTOOL", "1");
     }
     must(&mut tests)
 }
