@@ -10,14 +10,11 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use felhom_shared::exposition::{Exposition, by, label};
 use felhom_shared::report::{HostState, NodeState, NoteKind, Outcome, StepOutcome};
 use jiff::Timestamp;
 
 use crate::cycle::CycleEnd;
-
-mod exposition;
-
-use exposition::{Exposition, by, label};
 
 /// Shown also while they are zero, so that a rate over them has a beginning.
 const STEP_WORDS: [&str; 6] =
@@ -99,7 +96,7 @@ impl Textfile {
 
     fn render(&self, last: &Last) -> String {
         let state = &last.end.state;
-        let mut text = Exposition::default();
+        let mut text = Exposition::new("felhom_agent");
         text.gauge(
             "build_info",
             "The agent's version.",
@@ -119,7 +116,7 @@ impl Textfile {
         );
         let mut guests = BTreeMap::from(GUEST_WORDS.map(|word| (word, 0)));
         for guest in &state.guests {
-            *guests.entry(guest_word(guest.outcome)).or_default() += 1;
+            *guests.entry(guest.outcome.word()).or_default() += 1;
         }
         text.gauge("guests", "Guests of the document in force by where they stand.", by("outcome", &guests));
         let notes = state.guests.iter().flat_map(|guest| &guest.notes);
@@ -151,7 +148,7 @@ impl Textfile {
             "Steps of which the end is not known yet.",
             state.journal_open as f64,
         );
-        text.text
+        text.into_text()
     }
 
     fn render_cycle(&self, text: &mut Exposition, last: &Last) {
@@ -189,19 +186,6 @@ fn step_word(outcome: StepOutcome) -> &'static str {
         StepOutcome::NotAttempted => "not_attempted",
         StepOutcome::Running => "running",
         StepOutcome::Interrupted => "interrupted",
-    }
-}
-
-fn guest_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Converged => "converged",
-        Outcome::Converging => "converging",
-        Outcome::Waiting => "waiting",
-        Outcome::Held => "held",
-        Outcome::Refused => "refused",
-        Outcome::Unreadable => "unreadable",
-        Outcome::Interrupted => "interrupted",
-        Outcome::Failed => "failed",
     }
 }
 

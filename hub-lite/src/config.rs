@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Plain HTTP for a reverse proxy on the same machine; loopback only.
     pub listen_plain: Option<SocketAddr>,
+    /// Numbers for Prometheus at `/metrics`, in plain HTTP and for whoever is on this machine; loopback only.
+    pub metrics_listen: Option<SocketAddr>,
     /// Database, certificate, pepper.
     pub data_dir: PathBuf,
     /// How boxes reach this hub, if not at `listen`.
@@ -50,6 +52,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8443)),
             listen_plain: None,
+            metrics_listen: None,
             data_dir: "/var/lib/felhom-hub".into(),
             public_url: None,
             certificate: None,
@@ -111,6 +114,11 @@ impl Config {
         }
         if self.listen_plain.is_some_and(|address| !address.ip().is_loopback()) {
             return refuse("`listen_plain` must be a loopback address: keys travel on it in clear");
+        }
+        if self.metrics_listen.is_some_and(|address| !address.ip().is_loopback()) {
+            return refuse(
+                "`metrics_listen` must be a loopback address: it asks nobody who they are. From elsewhere, `/metrics` at `listen` takes an operator's key",
+            );
         }
         if self.stale_after_s == 0 || self.down_after_s <= self.stale_after_s {
             return refuse("`down_after_s` must be more than `stale_after_s`, and both more than 0");

@@ -318,6 +318,13 @@ impl Live {
         Arc::clone(&self.hosts().entry(host_id).or_default().news)
     }
 
+    /// How many polls wait.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        // A poll holds the bell that it waits for.
+        self.hosts().values().filter(|entry| Arc::strong_count(&entry.news) > 1).count()
+    }
+
     /// Whether parked polls are to be let go.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

@@ -9,6 +9,7 @@ use felhom_shared::wire::{EVENTS_PATH, OPS_PATH, POLL_PATH, REPORT_PATH};
 
 use crate::api::{host, operator};
 use crate::error::ApiFailure;
+use crate::metrics;
 use crate::state::AppState;
 
 /// The whole hub as one service.
@@ -23,6 +24,7 @@ pub fn router(state: AppState) -> Router {
         .route(operator::KEYSETS_PATH, get(operator::keysets::list))
         .route(&format!("{}/{{version}}", operator::KEYSETS_PATH), put(operator::keysets::put))
         .route("/api/{*rest}", any(nothing))
+        .route(metrics::PATH, get(metrics::for_operators))
         .merge(crate::web::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(no_such_method)

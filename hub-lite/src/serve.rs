@@ -36,7 +36,9 @@ use crate::checks::{staleness, undelivered};
 use crate::clock::now_ms;
 use crate::config::{Config, ConfigError};
 use crate::live::Live;
+use crate::metrics;
 use crate::poke;
+use crate::pulse;
 use crate::router::router;
 use crate::state::AppState;
 use crate::store::{
@@ -84,6 +86,8 @@ pub struct Running {
     pub local_addr: SocketAddr,
     /// Where plain HTTP is served, if it is.
     pub plain_addr: Option<SocketAddr>,
+    /// Where numbers for Prometheus are served, if they are.
+    pub metrics_addr: Option<SocketAddr>,
     /// `sha256:<hex>`, what agents know the hub by.
     pub pin: String,
     /// What the handlers see.
@@ -96,6 +100,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Calls `alive` within `patience` again and again, for as long as the store comes round.
+    pub fn beat(&mut self, patience: Duration, alive: impl Fn() + Send + 'static) {
+        let beating = pulse::beat(self.state.store.clone(), patience, self.stop.subscribe(), alive);
+        self.tasks.push(tokio::spawn(beating));
+    }
+
     /// Answers what is being answered, writes down what is only in memory, and ends.
     pub async fn shutdown(self) -> Result<(), StoreError> {
         // Nobody waiting is no failure.
@@ -143,9 +153,24 @@ pub async fn start(mut config: Config) -> Result<Running, ServeError> {
     tasks.extend(plain.map(|listener| tokio::spawn(door.accept(listener, None))));
     let listener = poke::listen(&config.data_dir)
         .map_err(|source| ServeError::File { path: poke::path(&config.data_dir), source })?;
-    tasks.push(tokio::spawn(poke::answer(listener, state.clone(), stopped)));
+    tasks.push(tokio::spawn(poke::answer(listener, state.clone(), stopped.clone())));
+    let metrics_addr = match state.config.metrics_listen {
+        Some(address) => Some(serve_metrics(address, &state, stopped.clone(), &mut tasks).await?),
+        None => None,
+    };
     let (pin, connections_max) = (identity.pin, config.connections_max);
-    Ok(Running { local_addr, plain_addr, pin, state, stop, tasks, permits, connections_max, _only: only })
+    Ok(Running {
+        local_addr,
+        plain_addr,
+        metrics_addr,
+        pin,
+        state,
+        stop,
+        tasks,
+        permits,
+        connections_max,
+        _only: only,
+    })
 }
 
 /// Takes the data folder for this process, for as long as the file stays open. Two hubs on one database would each
@@ -172,7 +197,7 @@ pub async fn open(config: &Config) -> Result<AppState, ServeError> {
     let keys = Keys::open(&config.data_dir)?;
     let (changes, _) = broadcast::channel(1024);
     let (config, live, reloading) = (Arc::new(config.clone()), Live::default(), Arc::default());
-    let state = AppState { store, config, live, keys, changes, reloading };
+    let state = AppState { store, config, live, keys, counters: Arc::default(), changes, reloading };
     let read = |sql: &Connection| Ok((hosts::list(sql)?, host_state::stored(sql)?, ledger_heads::all(sql)?));
     let (hosts, states, ledgers) = state.store.read(read).await?;
     hosts.iter().for_each(|host| state.live.remember_seen(host.host_id, host.last_seen_ms));
@@ -180,6 +205,25 @@ pub async fn open(config: &Config) -> Result<AppState, ServeError> {
     ledgers.into_iter().for_each(|(host_id, furthest)| state.live.set_ledger(host_id, furthest));
     state.reload_all().await?;
     Ok(state)
+}
+
+/// Numbers for whoever is on this machine. A door of its own: nothing else is behind it.
+async fn serve_metrics(
+    wanted: SocketAddr,
+    state: &AppState,
+    mut stopped: watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<SocketAddr, ServeError> {
+    let listener = listen(wanted).await?;
+    let at = address(&listener, wanted);
+    let router = metrics::open_router(state.clone());
+    let until_stopped = async move { drop(stopped.changed().await) };
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until_stopped).await {
+            tracing::error!("metrics are no longer served: {error}");
+        }
+    }));
+    Ok(at)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {

@@ -12,6 +12,7 @@ use crate::checks::staleness::{self, Liveness};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::live::{Intent, Live, OtherIntent};
+use crate::metrics::Counters;
 use crate::store::hosts::{self, Overview, Wanted};
 use crate::store::{Store, StoreError, desired_history, keysets, signed_ops};
 
@@ -26,6 +27,8 @@ pub struct AppState {
     pub live: Live,
     /// Verification of API keys.
     pub keys: Keys,
+    /// What is counted, for `/metrics`.
+    pub counters: Arc<Counters>,
     /// Rings when something about a host has changed, for the pages.
     pub changes: broadcast::Sender<HostId>,
     /// One reload at a time: an older reading must not come to rest over a newer one.

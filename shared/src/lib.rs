@@ -12,6 +12,7 @@
 
 pub mod desired;
 pub mod event;
+pub mod exposition;
 pub mod id;
 pub mod key;
 pub mod limits;

@@ -230,6 +230,23 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// The word in reports, pages and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::Converging => "converging",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Refused => "refused",
+            Self::Unreadable => "unreadable",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// `unreadable_is_not_absent`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reading", rename_all = "lowercase")]

@@ -114,7 +114,7 @@ fn a_folder_that_is_not_there_stops_nothing() {
 #[test]
 fn the_words_are_those_of_the_report() {
     let cut_off = serde_json::to_string(&(StepOutcome::AlreadyTrue, Outcome::Unreadable)).unwrap();
-    let words = [step_word(StepOutcome::AlreadyTrue), guest_word(Outcome::Unreadable)];
+    let words = [step_word(StepOutcome::AlreadyTrue), Outcome::Unreadable.word()];
     assert_eq!(cut_off, serde_json::to_string(&words).unwrap());
 }
 

@@ -31,11 +31,14 @@ pub(super) fn serve(cli: &Cli, args: &Serve) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
-        let running = start(config).await?;
+        let mut running = start(config).await?;
         std::fs::write(&address_file, format!("{}\n", running.local_addr))
             .map_err(|source| CliError::File { path: address_file.clone(), source })?;
         tracing::info!("felhom-hub {} serves https://{}", env!("CARGO_PKG_VERSION"), running.local_addr);
         tracing::info!("agents know it by {}", running.pin);
+        if let Some(patience) = sd_notify::watchdog_enabled() {
+            running.beat(patience, || notify(sd_notify::NotifyState::Watchdog));
+        }
         notify(sd_notify::NotifyState::Ready);
         tokio::select! {
             _ = terminate.recv() => {}

@@ -118,6 +118,20 @@ impl Store {
         self.writer.write(work).await
     }
 
+    /// Transactions so far, and the writes in them.
+    #[must_use]
+    pub fn committed(&self) -> (u64, u64) {
+        self.writer.committed()
+    }
+
+    /// Bytes of the database and of its write-ahead log.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let log = self.readers.path.with_extension("db-wal");
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        (size(&self.readers.path), size(&log))
+    }
+
     /// Reads on a thread of its own, without waiting for writers.
     pub async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where

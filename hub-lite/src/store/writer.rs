@@ -4,7 +4,8 @@
 //! Failing is rare and a savepoint costs as much as a small write. So a batch runs without any first, and if one of
 //! its requests fails all of it is undone and run again, each behind a savepoint of its own.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -71,6 +72,14 @@ where
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: mpsc::SyncSender<Box<dyn Job>>,
+    done: Arc<Done>,
+}
+
+/// How much was written.
+#[derive(Debug, Default)]
+struct Done {
+    commits: AtomicU64,
+    writes: AtomicU64,
 }
 
 impl Writer {
@@ -78,11 +87,18 @@ impl Writer {
     pub(super) fn start(connection: Connection, commit: Commit) -> Self {
         let (queue, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let runtime = Handle::try_current().ok();
+        let done = Arc::<Done>::default();
+        let counted = Arc::clone(&done);
         thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_until_dropped(&connection, &jobs, (commit, runtime)))
+            .spawn(move || write_until_dropped(&connection, &jobs, (commit, runtime), &counted))
             .expect("the hub cannot do anything without its writer's thread");
-        Self { queue }
+        Self { queue, done }
+    }
+
+    /// Transactions so far, and the writes in them.
+    pub(super) fn committed(&self) -> (u64, u64) {
+        (self.done.commits.load(Ordering::Relaxed), self.done.writes.load(Ordering::Relaxed))
     }
 
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -105,11 +121,16 @@ fn write_until_dropped(
     connection: &Connection,
     jobs: &mpsc::Receiver<Box<dyn Job>>,
     (commit, runtime): (Commit, Option<Handle>),
+    done: &Done,
 ) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(commit.batch_max - 1));
         let committed = write_batch(connection, &mut batch, commit);
+        if committed.is_ok() {
+            done.commits.fetch_add(1, Ordering::Relaxed);
+            done.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        }
         let answer = move || {
             for job in batch {
                 job.answer(committed.as_ref().map_err(|text| StoreError::Commit(text.clone())).copied());

@@ -21,14 +21,17 @@ pub(crate) async fn events(
     let post: EventsPost = serde_json::from_slice(&sent.plain)
         .map_err(|error| malformed(&format!("it cannot be read: {error}")))?;
     check(&post).map_err(malformed)?;
-    let now_ms = now_ms();
+    let (now_ms, count) = (now_ms(), post.events.len());
     let appended = state
         .store
         .write(move |sql| events::append(sql, host_id, post.outbox_id, &post.events, now_ms))
         .await?;
     state.changed(host_id);
     match appended {
-        Appended::UpTo(acked_seq) => Ok(Json(EventsAck { acked_seq })),
+        Appended::UpTo(acked_seq) => {
+            state.counters.events(count);
+            Ok(Json(EventsAck { acked_seq }))
+        }
         Appended::Gap(held) => {
             let text = format!("the hub holds this outbox up to {held}; send on from {}", held + 1);
             Err(ApiFailure::new(StatusCode::CONFLICT, "events_gap", text))

@@ -55,10 +55,12 @@ pub(crate) async fn report(
     let now_ms = now_ms();
     let envelope: Envelope<'_> = serde_json::from_slice(&sent.plain).map_err(|error| malformed(&error))?;
     let digest: [u8; 32] = Sha256::digest(envelope.state.get().as_bytes()).into();
-    if !state.live.is_stored(host_id, &digest) {
+    let is_new = !state.live.is_stored(host_id, &digest);
+    if is_new {
         let changed = changed(host_id, digest, envelope.state.get(), sent.body, now_ms)?;
         store(&state, changed).await?;
     }
+    state.counters.report(is_new);
     let wanted = state.live.heard(host_id, envelope.metrics, now_ms, |intent| ControlEnvelope {
         desired_generation: intent.generation,
         has_ops: intent.queued > 0,
