@@ -56,7 +56,11 @@ pub(crate) async fn answer(listener: UnixListener, state: AppState, mut stopped:
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stopped.changed() => return,
+            _ = stopped.changed() => {
+                // A socket that nobody answers would look like a hub; one that stays is replaced by the next.
+                let _ = std::fs::remove_file(path(&state.config.data_dir));
+                return;
+            }
             accepted = listener.accept() => accepted,
         };
         let Ok((socket, _)) = accepted else {

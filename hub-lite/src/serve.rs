@@ -32,6 +32,7 @@ use tower_service::Service;
 
 use crate::api::host::poll;
 use crate::auth::{Keys, PepperError};
+use crate::backup;
 use crate::checks::{staleness, undelivered};
 use crate::clock::now_ms;
 use crate::config::{Config, ConfigError};
@@ -78,6 +79,8 @@ pub enum ServeError {
     File { path: PathBuf, source: std::io::Error },
     #[error("another hub already serves {0}; stop it first")]
     InUse(PathBuf),
+    #[error("a restore was cut short ({0}); run `felhom-hub restore` once more")]
+    Restoring(PathBuf),
 }
 
 /// A running hub. Dropping it stops it without ceremony; [`Running::shutdown`] does it in order.
@@ -127,6 +130,9 @@ pub async fn start(mut config: Config) -> Result<Running, ServeError> {
     make_folder(&config.data_dir)
         .map_err(|source| ServeError::File { path: config.data_dir.clone(), source })?;
     let only = claim(&config.data_dir)?;
+    if let Some(rest) = backup::cut_short(&config.data_dir) {
+        return Err(ServeError::Restoring(rest));
+    }
     let identity = tls::identity(&config)?;
     let listener = listen(config.listen).await?;
     // Any free port was asked for: from here on it is this one, also where pages name the hub's address.
@@ -175,7 +181,7 @@ pub async fn start(mut config: Config) -> Result<Running, ServeError> {
 
 /// Takes the data folder for this process, for as long as the file stays open. Two hubs on one database would each
 /// keep their own idea of who was heard, and wake only their own polls.
-fn claim(folder: &Path) -> Result<File, ServeError> {
+pub(crate) fn claim(folder: &Path) -> Result<File, ServeError> {
     let path = folder.join("hub.lock");
     let failed = |source| ServeError::File { path: path.clone(), source };
     let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;

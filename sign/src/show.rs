@@ -1,11 +1,11 @@
 //! Text for a terminal. Everything from outside passes [`escape`]: printable ASCII stays, everything else is
 //! shown as its code, so that no name can move the cursor, run backwards, or look like another name.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line speaks")]
+#![expect(clippy::print_stderr, reason = "this is where the command line speaks")]
 
 use std::error::Error;
-use std::fmt::Write;
-use std::io::IsTerminal;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 
 use felhom_shared::text::clean;
 use serde::Serialize;
@@ -69,7 +69,8 @@ pub fn paint(tone: Tone, text: &str) -> String {
 
 /// One line on standard output.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    // A reader that has gone away is no failure of ours.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// One line on standard error: what a person should know beside the result.
@@ -88,7 +89,7 @@ pub(crate) fn question(text: &str) {
 /// A value as JSON in ASCII: what a name holds is data to a program, and harmless on a terminal.
 pub(crate) fn json(value: &impl Serialize) {
     let text = serde_json::to_string_pretty(value).expect("the command line's values are plain data");
-    println!("{}", ascii_json(&text));
+    let _ = writeln!(std::io::stdout(), "{}", ascii_json(&text));
 }
 
 /// Characters outside of printable ASCII stand only within JSON's strings, where `\u` means the same.

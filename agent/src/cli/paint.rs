@@ -1,9 +1,9 @@
 //! Text for a terminal: colours where they help, none where they are not wanted, and never a raw control
 //! character from outside.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line speaks")]
+#![expect(clippy::print_stderr, reason = "this is where the command line speaks")]
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use felhom_shared::report::Outcome;
 pub(super) use felhom_shared::text::clean;
@@ -61,11 +61,12 @@ pub(super) fn word(outcome: Outcome) -> &'static str {
 }
 
 pub(super) fn line(text: &str) {
-    println!("{text}");
+    // A reader that has gone away (`… | head`) is no failure of ours, and what was asked for is done all the same.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 pub(super) fn json(value: &impl Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).expect("the command line's values are plain data"));
+    line(&serde_json::to_string_pretty(value).expect("the command line's values are plain data"));
 }
 
 /// What failed, then why, each cause on its line.

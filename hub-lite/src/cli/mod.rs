@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 well, 1 something differs (`desired diff`), 2 everything that did not work, whatever the reason.
 
+mod backup;
 mod desired;
 mod host;
 mod keyset;
@@ -19,6 +20,7 @@ use felhom_shared::limits::ENVELOPE_BYTES_MAX;
 use rusqlite::Connection;
 
 use crate::auth::{Keys, PepperError};
+use crate::backup::BackupError;
 use crate::config::{Config, ConfigError};
 use crate::publish::PublishError;
 use crate::serve::{ServeError, make_folder};
@@ -68,6 +70,10 @@ enum Command {
     /// Keysets: who may sign. Put the next version, list them.
     #[command(subcommand)]
     Keyset(keyset::KeysetCommand),
+    /// Copy the whole hub into a folder, also while it runs.
+    Backup(backup::Backup),
+    /// Put a backup in the place of a hub that does not run.
+    Restore(backup::Restore),
 }
 
 /// A host by its name or id.
@@ -91,6 +97,8 @@ pub enum CliError {
     Tls(#[from] TlsError),
     #[error("the hub does not start")]
     Serve(#[from] ServeError),
+    #[error("nothing was backed up or restored")]
+    Backup(#[from] BackupError),
     #[error("cannot read or write {path}")]
     File { path: PathBuf, source: std::io::Error },
     #[error("{path} is not published ({})", source.code())]
@@ -119,6 +127,8 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Operator(command) => operator::run(cli, command),
         Command::Ops(ops) => ops::run(cli, ops),
         Command::Keyset(command) => keyset::run(cli, command),
+        Command::Backup(args) => backup::backup(cli, args),
+        Command::Restore(args) => backup::restore(cli, args),
     };
     result.unwrap_or_else(|error| {
         show::error(&error);

@@ -1,6 +1,6 @@
 //! Text for a terminal. Never a raw control character from outside.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the command line speaks")]
+#![expect(clippy::print_stderr, reason = "this is where the command line speaks")]
 
 use std::io::{IsTerminal, Write};
 
@@ -8,11 +8,12 @@ pub(super) use felhom_shared::text::clean;
 use serde::Serialize;
 
 pub(super) fn line(text: &str) {
-    println!("{text}");
+    // A reader that has gone away (`… | head`) is no failure of ours, and what was asked for is done all the same.
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 pub(super) fn json(value: &impl Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).expect("the command line's values are plain data"));
+    line(&serde_json::to_string_pretty(value).expect("the command line's values are plain data"));
 }
 
 /// Bytes as they are, for `desired show`.

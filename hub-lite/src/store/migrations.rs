@@ -24,14 +24,17 @@ const STEPS: &[&[&str]] = &[
     &[signed_ops::SCHEMA, keysets::SCHEMA, ledger_heads::SCHEMA, audit::BY_HOST],
 ];
 
+/// The newest schema that this hub knows, unless `found` is newer.
+pub(super) fn refuse_newer(found: u32) -> Result<u32, StoreError> {
+    let known = u32::try_from(STEPS.len()).expect("the list is written by hand");
+    if found > known { Err(StoreError::Newer { found, known }) } else { Ok(known) }
+}
+
 /// Runs what has not run yet, each step in a transaction with its number.
 pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let done: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let steps = u32::try_from(STEPS.len()).expect("the list is written by hand");
-    if done > steps {
-        return Err(StoreError::Newer { found: done, known: steps });
-    }
+    let steps = refuse_newer(done)?;
     for step in STEPS.iter().skip(done as usize) {
         for sql in *step {
             transaction.execute_batch(sql)?;

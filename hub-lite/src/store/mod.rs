@@ -5,6 +5,7 @@
 //! stands in this folder, one table a file, portable between SQLite and PostgreSQL.
 
 pub mod audit;
+pub(crate) mod copy;
 pub mod desired_history;
 pub mod events;
 pub mod host_metrics;

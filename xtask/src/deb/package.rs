@@ -93,6 +93,16 @@ pub(super) const PACKAGES: [Package; 3] = [
                 "usr/share/doc/felhom-hub/examples/own-certificate.conf",
                 0o644,
             ),
+            (
+                "packaging/felhom-hub/felhom-hub-backup.service",
+                "usr/share/doc/felhom-hub/examples/felhom-hub-backup.service",
+                0o644,
+            ),
+            (
+                "packaging/felhom-hub/felhom-hub-backup.timer",
+                "usr/share/doc/felhom-hub/examples/felhom-hub-backup.timer",
+                0o644,
+            ),
             ("docs/examples/desired.json", "usr/share/doc/felhom-hub/examples/desired.json", 0o644),
             ("docs/install.md", "usr/share/doc/felhom-hub/install.md", 0o644),
             ("docs/operator.md", "usr/share/doc/felhom-hub/operator.md", 0o644),
