@@ -21,7 +21,8 @@ pub(crate) fn run(_: &Args) -> Result<(), Failed> {
     tidy()
 }
 
-/// The parts of cargo-deny that need no network.
+/// The parts of cargo-deny that need no network, but for the crates of every platform that the lock names: a build
+/// fetches its own platform's only, and `--offline` would then refuse to look at the rest.
 fn dependencies() -> Result<(), Failed> {
     let tools = target_dir().join("tools");
     let deny = tools.join("bin/cargo-deny");
@@ -30,6 +31,7 @@ fn dependencies() -> Result<(), Failed> {
         let mut install = cargo(&["install", "cargo-deny", "--locked", "--quiet", "--root"]);
         must(install.arg(&tools).arg("--target-dir").arg(tools.join("build")))?;
     }
+    must(&mut cargo(&["fetch", "--locked", "--quiet"]))?;
     let mut check = std::process::Command::new(deny);
     must(check.args(["--log-level", "error", "--offline", "check", "bans", "licenses", "sources"]))
 }

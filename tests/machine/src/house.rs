@@ -17,6 +17,7 @@ const BOX: &str = "kovacs-haz";
 const PATIENCE: Duration = Duration::from_secs(120);
 const OPEN_STEPS: &str =
     "sqlite3 'file:/var/lib/felhom/agent.db?mode=ro' 'SELECT count(*) FROM journal WHERE outcome IS NULL'";
+const CLOSES: Duration = Duration::from_secs(60);
 const OPERATOR_PASSWORD: &str = "only on this machine\n";
 
 /// Stands in for what a Proxmox host brings: its API under its real unit's name, `pveum` and `pveversion`.
@@ -148,8 +149,9 @@ impl<'a> House<'a> {
     pub fn obeys(&self, document: &DesiredState) {
         let broken = broken(&self.node(), document);
         assert!(broken.is_empty(), "the node is not as it should be:\n  {}", broken.join("\n  "));
-        let open = self.machine.sh(OPEN_STEPS);
-        assert_eq!(open.trim(), "0", "steps are open in the agent's journal");
+        // The step is closed a moment after the node shows its effect.
+        let closed = format!("[ \"$({OPEN_STEPS})\" = 0 ]");
+        self.machine.eventually("no step open in the agent's journal", CLOSES, &closed);
     }
 
     /// The box as the hub sees it.
