@@ -17,16 +17,18 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,linux-image-cloud-amd64,i
 const MODULES: &str = "printf '%s\\n' virtio_pci virtio_blk virtio_console nvme";
 /// The payload is mounted when a test begins: a sleeping VM must not remember an older one.
 const FSTAB: &str = "LABEL=root / ext4 defaults 0 1\\nLABEL=payload /opt/felhom ext4 ro,noauto 0 0\\n";
-/// A VM's only card. Containers have none, and do not start networkd.
+/// A VM's only card. It is asked for by name, because this root's first boot is none to systemd: no preset is applied.
 const NETWORK: &str = "[Match]\\nType=ether\\n[Network]\\nDHCP=ipv4\\n";
+/// A container's cards belong to the test that made them.
+const NETWORK_IN_VM: &str = "[Unit]\\nConditionVirtualization=!container\\n";
 /// What wakes up on its own would disturb measurements and tests.
 const ASLEEP: &str =
-    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer";
+    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer systemd-networkd-wait-online";
 const DISK: &str = "3G";
 
 /// Makes the root unless it is there.
 pub(super) fn make(suite: Suite, folder: &Path) -> Result<(), Failed> {
-    let recipe = format!("{suite:?} {PACKAGES} {MODULES} {FSTAB} {NETWORK} {ASLEEP} {DISK}");
+    let recipe = format!("{suite:?} {PACKAGES} {MODULES} {FSTAB} {NETWORK} {NETWORK_IN_VM} {ASLEEP} {DISK}");
     let made = folder.join("root.made");
     if fs::read_to_string(&made).is_ok_and(|text| text == recipe) {
         return Ok(());
@@ -46,6 +48,9 @@ pub(super) fn make(suite: Suite, folder: &Path) -> Result<(), Failed> {
     );
     let settle = format!(
         "printf '{FSTAB}' > \"$1/etc/fstab\" && printf '{NETWORK}' > \"$1/etc/systemd/network/10-card.network\" \
+         && mkdir -p \"$1/etc/systemd/system/systemd-networkd.service.d\" \
+         && printf '{NETWORK_IN_VM}' > \"$1/etc/systemd/system/systemd-networkd.service.d/vm.conf\" \
+         && chroot \"$1\" systemctl --quiet enable systemd-networkd \
          && mkdir -p \"$1/opt/felhom\" && chroot \"$1\" systemctl --quiet mask {ASLEEP} \
          && echo box > \"$1/etc/hostname\" && echo 127.0.0.1 localhost box > \"$1/etc/hosts\""
     );
