@@ -146,6 +146,21 @@ async fn pruning_forgets_old_reports_and_never_a_hosts_latest() {
     assert_eq!(kept.await.unwrap(), (6, vec![9, 8], vec![1]));
 }
 
+/// Reports that came while the hub's clock ran ahead are young for long; the old ones behind them go all the same.
+#[tokio::test]
+async fn a_clock_that_ran_ahead_does_not_stop_the_pruning() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Commit::default()).unwrap();
+    let pruned = store.write(|sql| {
+        let busy = add(sql, "busy")?;
+        for number in [200, 201, 1, 2, 3, 9] {
+            host_state::put(sql, &changed(busy, number, None))?;
+        }
+        host_reports::prune(sql, 8)
+    });
+    assert_eq!(pruned.await.unwrap(), 3);
+}
+
 #[tokio::test]
 async fn metrics_are_a_ring_of_a_week() {
     let folder = tempfile::tempdir().unwrap();

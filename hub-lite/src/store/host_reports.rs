@@ -17,11 +17,13 @@ CREATE TABLE host_reports (
     encoding TEXT NOT NULL,
     body BLOB NOT NULL,
     previous_id BIGINT      -- the same host's report before this one: an index by host would cost a page a report
-);
-CREATE INDEX host_reports_age ON host_reports (received_at_ms);";
+);";
 
 /// Most reports forgotten in one go, so that a hub that was off for long does not hold up its writers.
-const PRUNED_AT_ONCE: u32 = 5_000;
+const PRUNED_AT_ONCE: usize = 5_000;
+/// How many young reports end the search for old ones. More than one, because the hub's clock may have run ahead for
+/// a while.
+const YOUNG_IN_A_ROW: u32 = 1_000;
 
 /// A body as it travelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,11 +111,29 @@ pub fn recent(sql: &Connection, host_id: HostId, most: u32) -> Result<Vec<Stored
 }
 
 /// Forgets reports older than `before_ms` that are not a host's latest. Returns how many.
+///
+/// They are looked for from the oldest number on, which is the order they came in: an index by age would be one more
+/// page to write for every batch of reports.
 pub fn prune(sql: &Connection, before_ms: i64) -> Result<usize, StoreError> {
-    Ok(sql.execute(
-        "DELETE FROM host_reports WHERE report_id IN (
-            SELECT report_id FROM host_reports WHERE received_at_ms < $1
-            AND report_id NOT IN (SELECT report_id FROM host_state) LIMIT $2)",
-        params![before_ms, PRUNED_AT_ONCE],
-    )?)
+    let mut walk = sql.prepare_cached(
+        "SELECT report_id, received_at_ms FROM host_reports
+         WHERE report_id NOT IN (SELECT report_id FROM host_state) ORDER BY report_id",
+    )?;
+    let mut rows = walk.query([])?;
+    let (mut old, mut young) = (Vec::<i64>::new(), 0);
+    while old.len() < PRUNED_AT_ONCE && young < YOUNG_IN_A_ROW {
+        let Some(row) = rows.next()? else { break };
+        if row.get::<_, i64>(1)? < before_ms {
+            old.push(row.get(0)?);
+            young = 0;
+        } else {
+            young += 1;
+        }
+    }
+    drop(rows);
+    let mut forget = sql.prepare_cached("DELETE FROM host_reports WHERE report_id = $1")?;
+    for report_id in &old {
+        forget.execute([report_id])?;
+    }
+    Ok(old.len())
 }

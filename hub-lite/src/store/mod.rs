@@ -17,6 +17,7 @@ pub mod keysets;
 pub mod ledger_heads;
 mod migrations;
 pub mod operators;
+mod pool;
 pub mod sessions;
 pub mod signed_ops;
 mod writer;
@@ -25,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pool::Pool;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
@@ -92,6 +94,8 @@ pub enum StoreError {
 #[derive(Clone)]
 pub struct Store {
     writer: Writer,
+    /// In the writer's place, where the two are compared.
+    pool: Option<Arc<Pool>>,
     readers: Arc<Readers>,
 }
 
@@ -105,9 +109,10 @@ impl Store {
     /// Opens or makes the database in `folder` and brings its schema up to date.
     pub fn open(folder: &Path, commit: Commit) -> Result<Self, StoreError> {
         let connection = open_connection(folder)?;
+        let pool = commit.connections.map(|connections| Pool::open(folder, connections)).transpose()?;
         let path = folder.join(FILE_NAME);
         let readers = Readers { permits: Semaphore::new(READERS), idle: std::sync::Mutex::default(), path };
-        Ok(Self { writer: Writer::start(connection, commit), readers: Arc::new(readers) })
+        Ok(Self { writer: Writer::start(connection, commit), pool, readers: Arc::new(readers) })
     }
 
     /// Queues a write and waits until it is durable. `work` can run more than once; only its last run counts.
@@ -116,7 +121,10 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.writer.write(work).await
+        match &self.pool {
+            None => self.writer.write(work).await,
+            Some(pool) => pool.write(work).await,
+        }
     }
 
     /// Transactions so far, and the writes in them.

@@ -26,13 +26,15 @@ pub struct Commit {
     pub batch_max: usize,
     /// What every commit takes longer: a slow disk.
     pub slowed_by: Duration,
+    /// A transaction for every request, on a pool of so many connections.
+    pub connections: Option<usize>,
     /// Reports are answered without coming here: what the rest of the hub costs.
     pub nothing: bool,
 }
 
 impl Default for Commit {
     fn default() -> Self {
-        Self { batch_max: BATCH_MAX, slowed_by: Duration::ZERO, nothing: false }
+        Self { batch_max: BATCH_MAX, slowed_by: Duration::ZERO, connections: None, nothing: false }
     }
 }
 

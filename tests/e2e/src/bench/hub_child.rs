@@ -34,6 +34,8 @@ pub struct HubKind {
     pub hosts: u32,
     /// Most requests in one transaction; `None` for the product's own number.
     pub batch_max: Option<usize>,
+    /// A transaction for every request, on a pool of so many connections; `None` for the product's one writer.
+    pub connections: Option<usize>,
     /// What every commit takes longer, milliseconds.
     pub slowed_by_ms: u64,
     /// Reports are answered without being stored.
@@ -46,7 +48,14 @@ impl HubKind {
     /// The hub as it is, with so many hosts.
     #[must_use]
     pub fn product(hosts: u32) -> Self {
-        Self { hosts, batch_max: None, slowed_by_ms: 0, no_database: false, axum_serve: false }
+        Self {
+            hosts,
+            batch_max: None,
+            connections: None,
+            slowed_by_ms: 0,
+            no_database: false,
+            axum_serve: false,
+        }
     }
 }
 
@@ -159,6 +168,7 @@ async fn serve_until_told(kind: HubKind) {
     config.commit = Commit {
         batch_max: kind.batch_max.unwrap_or(usual.batch_max),
         slowed_by: Duration::from_millis(kind.slowed_by_ms),
+        connections: kind.connections,
         nothing: kind.no_database,
     };
     let hub = serve::start(config).await.expect("the hub starts");
