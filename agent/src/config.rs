@@ -29,6 +29,9 @@ pub struct Config {
     /// Guests that may be changed in an hour without a signature. Only a person at the box can raise it.
     #[serde(default = "change_budget_per_hour")]
     pub change_budget_per_hour: u32,
+    /// Below which folder `sys`, `run/udev` and `proc` tell of drives. `/` but beside a double.
+    #[serde(default = "drives_root")]
+    pub drives_root: PathBuf,
     /// The hub.
     pub hub: HubConfig,
     /// The Proxmox API of this host.
@@ -122,6 +125,10 @@ impl PveConfig {
 
 fn state_dir() -> PathBuf {
     "/var/lib/felhom".into()
+}
+
+fn drives_root() -> PathBuf {
+    "/".into()
 }
 
 fn hub_key_file() -> PathBuf {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use felhom_shared::desired::DesiredState;
+use felhom_shared::drive::DriveReport;
 use felhom_shared::event::Severity;
 use felhom_shared::id::{Generation, GuestId, HostId};
 use felhom_shared::report::{
@@ -23,6 +24,7 @@ use crate::ops::{Ops, Scene};
 use crate::plan::{Limits, Plan, plan};
 use crate::pve::Pve;
 use crate::report::{guest_reports, pending_ops, tellings};
+use crate::resources::storage::Attached;
 use crate::state::{State, StateError, Telling};
 
 /// A guest is created, grown and started in three passes; more than this many means going round in circles.
@@ -37,6 +39,7 @@ pub struct Cycle {
     backoff: Backoff,
     budget_per_hour: u32,
     ops: Ops,
+    drives: Attached,
     last: Option<HostState>,
 }
 
@@ -55,7 +58,29 @@ impl Cycle {
     pub fn new(pve: Pve, state: State, ops: Ops, observer: Observer, budget_per_hour: u32) -> Self {
         let last = state.last_report().ok().flatten();
         let host_id = ops.host_id();
-        Self { host_id, pve, state, observer, backoff: Backoff::default(), budget_per_hour, ops, last }
+        Self {
+            host_id,
+            pve,
+            state,
+            observer,
+            backoff: Backoff::default(),
+            budget_per_hour,
+            ops,
+            drives: Attached::none(),
+            last,
+        }
+    }
+
+    /// The same loop, which also tells of these drives.
+    #[must_use]
+    pub fn with_drives(mut self, drives: Attached) -> Self {
+        self.drives = drives;
+        self
+    }
+
+    /// Waits until other drives are attached.
+    pub async fn drives_changed(&mut self) {
+        self.drives.changed().await;
     }
 
     /// Signed operations, for what comes and goes between box and hub.
@@ -104,7 +129,9 @@ impl Cycle {
         let state = loop {
             pass += 1;
             let (observed, plan) = self.look(desired, blocked).await?;
-            let state = self.host_state(accepted.as_deref(), observed.node, &plan, &executed)?;
+            let drives = self.drives.refreshed(&self.pve, self.observer.node()).await.to_vec();
+            let seen = (observed.node, drives);
+            let state = self.host_state(accepted.as_deref(), seen, &plan, &executed)?;
             let idle = plan.guests.iter().all(|guest| guest.steps.is_empty());
             let node = self.observer.node().cloned();
             let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else { break state };
@@ -145,7 +172,7 @@ impl Cycle {
     fn host_state(
         &self,
         accepted: Option<&Accepted>,
-        node: NodeState,
+        (node, drives): (NodeState, Vec<DriveReport>),
         plan: &Plan,
         executed: &Executed,
     ) -> Result<HostState, StateError> {
@@ -162,6 +189,7 @@ impl Cycle {
             node,
             guests: guest_reports(plan, executed),
             unmanaged: plan.unmanaged.clone(),
+            drives,
             journal_open: self.state.open_count()?,
             ops: self.ops.report(pending_ops(self.host_id, plan)),
         })

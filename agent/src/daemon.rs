@@ -123,6 +123,7 @@ impl Daemon {
                 biased;
                 () = &mut stop => return Ok(()),
                 answer = &mut poll => Some(answer.expect("a poll does not panic, and nobody aborts it")),
+                () = self.cycle.drives_changed() => None,
                 () = tokio::time::sleep_until(due) => None,
             };
             let run_cycle = match news {

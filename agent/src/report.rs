@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use felhom_shared::drive::DriveReport;
 use felhom_shared::event::Severity;
 use felhom_shared::id::{GuestId, HostId};
 use felhom_shared::report::{
@@ -78,6 +79,9 @@ pub fn tellings(before: Option<&HostState>, after: &HostState) -> Vec<Telling> {
         tell_steps(guest, &mut told);
         tell_outcome(guest, was.get(&guest.guest_id).copied(), &mut told);
     }
+    if let Some(before) = before {
+        tell_drives(&before.drives, &after.drives, &mut told);
+    }
     tell_generation(before, after, &mut told);
     told
 }
@@ -124,6 +128,44 @@ fn tell_outcome(guest: &GuestReport, was: Option<Outcome>, told: &mut Vec<Tellin
         failure.or_else(|| guest.notes.last().map(|note| note.text.as_str())).unwrap_or("as desired again");
     let text = format!("{} (vmid {}): {why}", guest.name, guest.vmid);
     told.push(Telling::of_guest(kind, severity, guest.guest_id, text));
+}
+
+/// A drive is the same if it says the same of itself; one without an identity, if it is at the same place.
+fn tell_drives(before: &[DriveReport], after: &[DriveReport], told: &mut Vec<Telling>) {
+    let same = |one: &DriveReport, other: &DriveReport| match (&one.durable_id, &other.durable_id) {
+        (Some(one), Some(other)) => one == other,
+        _ => (&one.name, one.size_bytes, &one.serial) == (&other.name, other.size_bytes, &other.serial),
+    };
+    for drive in after {
+        let was = before.iter().find(|was| same(was, drive));
+        if was.is_none() {
+            let text = format!("{} is attached", drive_words(drive));
+            told.push(Telling::of_host("drive_attached", Severity::Info, text));
+        }
+        let known = was.map_or(&[][..], |was| &was.problems);
+        for problem in
+            drive.problems.iter().filter(|problem| !known.iter().any(|one| one.code == problem.code))
+        {
+            told.push(Telling::of_host("drive_unclear", Severity::Warning, problem.text.clone()));
+        }
+        let fails =
+            |drive: &DriveReport| drive.health.as_deref().is_some_and(|word| word.starts_with("FAIL"));
+        if fails(drive) && !was.is_some_and(fails) {
+            let text = format!("{} says that it is failing: replace it", drive_words(drive));
+            told.push(Telling::of_host("drive_failing", Severity::Error, text));
+        }
+    }
+    for drive in before.iter().filter(|drive| !after.iter().any(|is| same(drive, is))) {
+        let text = format!("{} is no longer attached", drive_words(drive));
+        told.push(Telling::of_host("drive_vanished", Severity::Warning, text));
+    }
+}
+
+fn drive_words(drive: &DriveReport) -> String {
+    let model = drive.model.as_deref().unwrap_or("drive");
+    let serial =
+        drive.serial.as_deref().map(|serial| format!(" with serial number {serial}")).unwrap_or_default();
+    format!("{model}{serial} ({}, {} GB)", drive.name, drive.size_bytes / 1_000_000_000)
 }
 
 fn tell_generation(before: Option<&HostState>, after: &HostState, told: &mut Vec<Telling>) {

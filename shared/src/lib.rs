@@ -11,6 +11,7 @@
 //! matters), reality is read leniently (an agent newer than the hub must still be heard).
 
 pub mod desired;
+pub mod drive;
 pub mod event;
 pub mod exposition;
 pub mod id;

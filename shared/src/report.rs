@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::GuestKind;
+use crate::drive::DriveReport;
 use crate::id::{Generation, GuestId, HostId, NodeName, Vmid};
 
 /// The version of the report this crate writes.
@@ -43,6 +44,9 @@ pub struct HostState {
     /// Guests on the node that the desired state does not name, or that do not carry our mark. Never touched.
     #[serde(default)]
     pub unmanaged: Vec<UnmanagedGuest>,
+    /// Drives attached to the box.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drives: Vec<DriveReport>,
     /// Journal entries without an outcome; zero unless the agent is working or was killed.
     #[serde(default)]
     pub journal_open: u64,

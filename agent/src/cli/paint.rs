@@ -65,8 +65,11 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Laid out from what the agent can write anyway: types that know two layouts would be there twice in the program.
 pub(super) fn json(value: &impl Serialize) {
-    line(&serde_json::to_string_pretty(value).expect("the command line's values are plain data"));
+    let text = serde_json::to_string(value).expect("the command line's values are plain data");
+    let laid_out = serde_json::from_str::<serde_json::Value>(&text).map(|value| format!("{value:#}"));
+    line(&laid_out.unwrap_or(text));
 }
 
 /// What failed, then why, each cause on its line.

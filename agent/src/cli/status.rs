@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use felhom_shared::drive::DriveReport;
 use felhom_shared::report::{HostState, NodeState};
 
 use super::paint::{Tone, clean, json, line, outcome, paint};
@@ -57,6 +58,7 @@ fn print(report: &HostState) {
     for guest in &report.unmanaged {
         line(&paint(Tone::Quiet, &format!("{:>9}  {}  unmanaged", guest.vmid, guest.name)));
     }
+    report.drives.iter().for_each(drive);
     for pending in &report.ops.pending {
         line(&paint(Tone::Busy, &format!("to be signed: {}", clean(&pending.text))));
     }
@@ -68,5 +70,26 @@ fn print(report: &HostState) {
     }
     if report.journal_open > 0 {
         line(&paint(Tone::Busy, &format!("{} steps are open in the journal", report.journal_open)));
+    }
+}
+
+fn drive(drive: &DriveReport) {
+    let words = [drive.model.as_deref(), drive.serial.as_deref(), drive.health.as_deref()];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    let gigabytes = drive.size_bytes / 1_000_000_000;
+    let system = if drive.system { ", the box runs from it" } else { "" };
+    line(&format!(
+        "{:>9}  {}  {gigabytes} GB{system}",
+        clean(&drive.name),
+        paint(Tone::Bold, &clean(&words.join(" ")))
+    ));
+    for content in &drive.contents {
+        let used = content.mounted_at.iter().chain(&content.held_by).map(String::as_str);
+        let used: Vec<&str> = used.collect();
+        let format = content.format.as_deref().unwrap_or("nothing recognised");
+        line(&format!("           {}  {format}  {}", clean(&content.name), clean(&used.join(", "))));
+    }
+    for problem in &drive.problems {
+        line(&paint(Tone::Bad, &format!("           {}: {}", problem.code, clean(&problem.text))));
     }
 }

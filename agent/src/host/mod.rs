@@ -1,4 +1,6 @@
 //! The only place that touches the system under Proxmox. What is asked of it is a small closed set of things, each of
 //! which somebody with more rights looks at once more before doing it: the process that reads the network has none.
 
+pub mod block;
+pub mod device_events;
 pub mod unfinished;

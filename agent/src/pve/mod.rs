@@ -6,6 +6,7 @@
 //! what a call's documentation says.
 
 mod access;
+mod disks;
 mod error;
 mod guests;
 mod lenient;
@@ -18,6 +19,7 @@ mod transport;
 mod upid;
 
 pub use access::Permissions;
+pub use disks::DiskEntry;
 pub use error::{PveError, RefusedCause};
 pub use guests::{
     ConfigChange, GuestAt, GuestConfig, GuestListEntry, GuestReading, GuestStatus, SnapshotEntry,

@@ -9,6 +9,7 @@ use felhom_shared::report::{Failure, ReceiptState, StepOutcome};
 use jiff::Timestamp;
 use rusqlite::params;
 use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
 
 use super::memory::JournalSummary;
 use super::op_ledger::Row;
@@ -310,7 +311,7 @@ fn word(outcome: &StepOutcome) -> String {
 }
 
 pub(super) fn read_word<T: DeserializeOwned>(word: &str) -> Result<T, StateError> {
-    serde_json::from_value(serde_json::Value::String(word.to_owned())).map_err(damaged)
+    T::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).map_err(damaged)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use felhom_shared::desired::GuestKind;
+use felhom_shared::drive::{Content, DriveReport, DurableId, Hardware};
 use felhom_shared::id::{Generation, HostId, NodeName};
 use felhom_shared::report::{
     Class, CycleCost, DocumentRefusal, Failure, GenerationState, GuestReport, HostReport, HostState,
@@ -18,21 +19,7 @@ pub(crate) fn present() -> HostReport {
     HostReport {
         version: 1,
         sent_at: at("2026-11-24T02:10:00Z"),
-        metrics: Metrics {
-            load1: 0.25,
-            cpus: 16,
-            memory_used_bytes: 9_663_676_416,
-            memory_total_bytes: 68_719_476_736,
-            uptime_s: 9258,
-            storages: BTreeMap::from([
-                (
-                    "local".to_owned(),
-                    StorageUse { used_bytes: 1 << 30, total_bytes: 100 << 30, active: true },
-                ),
-                ("usb".to_owned(), StorageUse { used_bytes: 0, total_bytes: 0, active: false }),
-            ]),
-            cycle: CycleCost { duration_ms: 812, requests: 9, changing_requests: 2 },
-        },
+        metrics: metrics(),
         state: HostState {
             host_id: HostId(uuid(0xf0)),
             agent_version: "0.1.0".to_owned(),
@@ -67,6 +54,7 @@ pub(crate) fn present() -> HostReport {
                     marked: true,
                 },
             ],
+            drives: drives(),
             journal_open: 1,
             ops: OpsState {
                 keyset_version: Some(2),
@@ -85,6 +73,63 @@ pub(crate) fn present() -> HostReport {
     }
 }
 
+fn metrics() -> Metrics {
+    Metrics {
+        load1: 0.25,
+        cpus: 16,
+        memory_used_bytes: 9_663_676_416,
+        memory_total_bytes: 68_719_476_736,
+        uptime_s: 9258,
+        storages: BTreeMap::from([
+            ("local".to_owned(), StorageUse { used_bytes: 1 << 30, total_bytes: 100 << 30, active: true }),
+            ("usb".to_owned(), StorageUse { used_bytes: 0, total_bytes: 0, active: false }),
+        ]),
+        cycle: CycleCost { duration_ms: 812, requests: 9, changing_requests: 2 },
+    }
+}
+
+/// One with everything said of it, and one of which hardly anything is.
+fn drives() -> Vec<DriveReport> {
+    let hardware = Hardware {
+        wwn: Some("eui.0025388b910d4a3c"),
+        serial: Some("S4X1NF0M"),
+        model: "Disk",
+        size_bytes: 1 << 40,
+    };
+    let data = Content {
+        name: "nvme0n1p1".to_owned(),
+        known_by: [DurableId::of_contents("5A1E-0F2B", None), DurableId::of_partition("0d9be3f7-01")]
+            .into_iter()
+            .flatten()
+            .collect(),
+        size_bytes: 1 << 39,
+        format: Some("ext4".to_owned()),
+        label: Some("data".to_owned()),
+        mounted_at: vec!["/mnt/data".to_owned()],
+        held_by: vec!["dm-0 (vg-data)".to_owned()],
+    };
+    let whole = DriveReport {
+        name: "nvme0n1".to_owned(),
+        durable_id: DurableId::of_hardware(&hardware),
+        kind: "nvme".to_owned(),
+        size_bytes: hardware.size_bytes,
+        model: Some(hardware.model.to_owned()),
+        serial: hardware.serial.map(str::to_owned),
+        wwn: hardware.wwn.map(str::to_owned),
+        health: Some("PASSED".to_owned()),
+        life_left_percent: Some(97),
+        read_only: true,
+        system: true,
+        contents: vec![data],
+        problems: vec![Failure {
+            code: "drive_identity_shared".to_owned(),
+            text: "sdb says the same of itself".to_owned(),
+        }],
+    };
+    let least = DriveReport { name: "sdc".to_owned(), kind: "usb".to_owned(), ..DriveReport::default() };
+    vec![whole, least]
+}
+
 pub(crate) fn unreadable() -> HostReport {
     let mut report = present();
     report.metrics = Metrics::default();
@@ -95,6 +140,7 @@ pub(crate) fn unreadable() -> HostReport {
     };
     report.state.guests = vec![];
     report.state.unmanaged = vec![];
+    report.state.drives = vec![];
     report.state.journal_open = 0;
     report
 }

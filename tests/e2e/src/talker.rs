@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use felhom_agent::hub::Hub;
+use felhom_agent::hub::{Hub, HubError};
 use felhom_agent::tls::{PinSource, client_config, parse_pin};
 use felhom_hub::store::{host_reports, host_state};
 use felhom_shared::event::{Event, Severity};
@@ -34,6 +34,8 @@ pub struct Acknowledged {
     pub events: u64,
     /// Calls without an answer.
     pub failures: u32,
+    /// Why the last of them had none.
+    pub last_failure: Option<String>,
 }
 
 /// Every report says something new: its number.
@@ -45,6 +47,7 @@ fn report(host_id: HostId, number: u64) -> HostReport {
         node: NodeState::Unreadable { code: "test".to_owned(), text: "no node".to_owned() },
         guests: vec![],
         unmanaged: vec![],
+        drives: Vec::new(),
         journal_open: number,
         ops: OpsState::default(),
     };
@@ -70,7 +73,14 @@ fn event(seq: u64) -> Event {
 pub async fn talk(known: Enrolled, at: (String, String), go_on: impl Fn() -> bool) -> Acknowledged {
     let (hub, host_id) = (client(&known, &at), known.host_id);
     let outbox_id = OutboxId(Uuid::new_v4());
-    let mut heard = Acknowledged { host_id, outbox_id, reports: BTreeSet::new(), events: 0, failures: 0 };
+    let mut heard = Acknowledged {
+        host_id,
+        outbox_id,
+        reports: BTreeSet::new(),
+        events: 0,
+        failures: 0,
+        last_failure: None,
+    };
     let (mut number, mut untold) = (1, Vec::<Event>::new());
     while go_on() {
         match hub.report(&report(host_id, number)).await {
@@ -78,7 +88,7 @@ pub async fn talk(known: Enrolled, at: (String, String), go_on: impl Fn() -> boo
                 heard.reports.insert(number);
                 number += 1;
             }
-            Err(_) => heard.failures += 1,
+            Err(error) => heard.missed(&error),
         }
         let next = heard.events + u64::try_from(untold.len()).expect("few events") + 1;
         if untold.len() < UNTOLD_MAX {
@@ -89,7 +99,7 @@ pub async fn talk(known: Enrolled, at: (String, String), go_on: impl Fn() -> boo
                 heard.events = ack.acked_seq;
                 untold.retain(|event| event.seq > ack.acked_seq);
             }
-            Err(_) => heard.failures += 1,
+            Err(error) => heard.missed(&error),
         }
         tokio::time::sleep(BETWEEN).await;
     }
@@ -103,6 +113,11 @@ fn client(known: &Enrolled, (url, pin): &(String, String)) -> Hub {
 }
 
 impl Acknowledged {
+    fn missed(&mut self, error: &HubError) {
+        self.failures += 1;
+        self.last_failure = Some(error.to_string());
+    }
+
     /// Everything acknowledged is in the hub's database, and nothing is there twice.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::api;
 use crate::auth::Token;
 use crate::cert;
+use crate::drives::{Drive, write_host};
 use crate::engine::Engine;
 use crate::faults::{ActiveFault, Fault};
 use crate::requests::{Counters, LoggedRequest};
@@ -122,6 +123,22 @@ impl Control {
     /// A drive is mounted at `path`, or no longer.
     pub fn set_mounted(&self, path: &str, mounted: bool) {
         self.engine.change(|world| toggle(&mut world.node.mounts, path, mounted));
+    }
+
+    /// The host's drives from now on, in `disks/list` and in its files below `host_root`.
+    ///
+    /// # Errors
+    /// Where the files cannot be written.
+    pub fn set_drives(&self, drives: &[Drive]) -> std::io::Result<()> {
+        write_host(&self.host_root(), drives)?;
+        self.set_disks(drives.iter().map(Drive::listed).collect());
+        Ok(())
+    }
+
+    /// Where an agent beside this double finds the host's files.
+    #[must_use]
+    pub fn host_root(&self) -> std::path::PathBuf {
+        self.engine.dir.join("host")
     }
 
     /// The drives `disks/list` shows from now on.

@@ -20,6 +20,7 @@ mod call;
 mod cert;
 mod control;
 mod control_http;
+mod drives;
 mod engine;
 mod faults;
 mod files;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use auth::Token;
 pub use control::Control;
+pub use drives::{Drive, Part};
 pub use faults::{Action, ActiveFault, Fault, FaultBuilder, TaskFault, When};
 pub use options::Options;
 pub use requests::{Counters, LoggedRequest};

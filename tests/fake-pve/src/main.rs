@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use fake_pve::{FakePve, Options, SchemaSource, Verb, write_addresses};
+use fake_pve::{Drive, FakePve, Options, SchemaSource, Verb, write_addresses};
 
 /// A stateful double of a Proxmox VE node.
 #[derive(Parser)]
@@ -106,6 +106,7 @@ fn run(serve: &Serve) -> Done {
         broadcast_period: Duration::from_secs(10),
         ..Options::default()
     })?;
+    fake.control().set_drives(&Drive::usual())?;
     write_addresses(&fake)?;
     println!("API      {}/api2/json ({} calls)", fake.base_url(), fake.calls_supported());
     if let Some(control) = fake.control_address() {

@@ -120,13 +120,24 @@ impl Vm {
         ask(self.power().as_mut().expect("it has power"))
     }
 
-    /// Plugs an NVMe disk with this serial into a free slot. `file` is its content, raw; two serials may be the same.
+    /// Plugs an NVMe disk with this serial into a free slot. `file` is its content, raw.
     #[track_caller]
     pub fn plug(&self, slot: usize, serial: &str, file: &Path) {
+        self.plug_as("nvme", slot, serial, file);
+    }
+
+    /// The same as a virtio disk. Two of them may say the same serial, where the kernel turns a second NVMe disk away.
+    #[track_caller]
+    pub fn plug_virtio(&self, slot: usize, serial: &str, file: &Path) {
+        self.plug_as("virtio-blk-pci", slot, serial, file);
+    }
+
+    #[track_caller]
+    fn plug_as(&self, driver: &str, slot: usize, serial: &str, file: &Path) {
         assert!(slot < SLOTS, "there are {SLOTS} slots");
         let node = json!({ "driver": "raw", "node-name": format!("plug{slot}"), "cache": { "direct": false },
             "file": { "driver": "file", "filename": file.display().to_string() } });
-        let disk = json!({ "driver": "nvme", "id": format!("nvme{slot}"), "bus": format!("slot{slot}"),
+        let disk = json!({ "driver": driver, "id": format!("disk{slot}"), "bus": format!("slot{slot}"),
             "drive": format!("plug{slot}"), "serial": serial });
         self.with(|running| {
             running.qemu.monitor.must("blockdev-add", &node);
@@ -138,7 +149,7 @@ impl Vm {
     #[track_caller]
     pub fn pull(&self, slot: usize) {
         self.with(|running| {
-            running.qemu.monitor.must("device_del", &json!({ "id": format!("nvme{slot}") }));
+            running.qemu.monitor.must("device_del", &json!({ "id": format!("disk{slot}") }));
             let gone = json!({ "node-name": format!("plug{slot}") });
             let deadline = Instant::now() + PULL_PATIENCE;
             // The block node is in use for as long as the disk is in its slot.

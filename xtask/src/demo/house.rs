@@ -268,10 +268,11 @@ fn write_agent_config(
     write(&folder.join("hub-key"), &slip.key, 0o600)?;
     let at = |name: &str| folder.join(name).display().to_string();
     let text = format!(
-        "host_id = \"{}\"\nstate_dir = \"{}\"\n\n[hub]\nurl = \"{hub_url}\"\npins = [\"{}\"]\nkey_file = \"{}\"\n\n\
+        "host_id = \"{}\"\nstate_dir = \"{}\"\ndrives_root = \"{}\"\n\n[hub]\nurl = \"{hub_url}\"\npins = [\"{}\"]\nkey_file = \"{}\"\n\n\
          [pve]\nurl = \"{pve_url}\"\ncertificate = \"{}\"\ntoken_file = \"{}\"\n\n[trust]\ngenesis_sha256 = \"{genesis}\"\n",
         slip.host_id,
         at("agent"),
+        at("pve/host"),
         slip.pin,
         at("hub-key"),
         at("pve/pve-ssl.pem"),

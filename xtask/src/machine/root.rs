@@ -22,8 +22,7 @@ const NETWORK: &str = "[Match]\\nType=ether\\n[Network]\\nDHCP=ipv4\\n";
 /// A container's cards belong to the test that made them.
 const NETWORK_IN_VM: &str = "[Unit]\\nConditionVirtualization=!container\\n";
 /// What wakes up on its own would disturb measurements and tests.
-const ASLEEP: &str =
-    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer systemd-networkd-wait-online";
+const ASLEEP: &str = "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer systemd-networkd-wait-online";
 const DISK: &str = "3G";
 
 /// Makes the root unless it is there.

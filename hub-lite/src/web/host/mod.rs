@@ -1,5 +1,6 @@
 //! `GET /hosts/{host_id}`: everything the hub knows of one host.
 
+mod drives;
 mod guests;
 mod hand_in;
 mod numbers;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use serde::Deserialize;
 
+use super::drives::{self, DriveRow};
 use super::guests::{self, GuestRow, UnmanagedRow};
 use super::numbers::{self, Range, StorageRow};
 use super::past::{DeedRow, DocumentRow, EventRow, ReportRow};
@@ -72,6 +73,7 @@ struct HostPage {
     guests: Vec<GuestRow>,
     signing: Signing,
     unmanaged: Vec<UnmanagedRow>,
+    drives: Vec<DriveRow>,
     storages: Vec<StorageRow>,
     charts: Vec<Chart>,
     ranges: Vec<(Range, bool)>,
@@ -179,6 +181,7 @@ impl HostPage {
                 (command, csrf, clock),
             ),
             unmanaged: state.map(|state| guests::unmanaged(&state.unmanaged)).unwrap_or_default(),
+            drives: state.map(|state| drives::rows(&state.drives)).unwrap_or_default(),
             storages: newest.map(numbers::storages).unwrap_or_default(),
             charts: numbers::charts(&known.samples, range, clock),
             ranges: Range::ALL.into_iter().map(|other| (other, other == range)).collect(),

@@ -1,8 +1,8 @@
 //! Drives of the node, as the control set them: two with one serial, if that is the test.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::call::{Answer, Call, Reply};
+use crate::call::{Answer, Call, Refusal, Reply};
 use crate::state::World;
 
 pub(super) fn list(world: &mut World, call: &Call) -> Answer {
@@ -13,4 +13,11 @@ pub(super) fn list(world: &mut World, call: &Call) -> Answer {
         kind && (partitions || !is_partition)
     };
     Ok(Reply::data(world.node.disks.iter().filter(wanted).cloned().collect::<Vec<_>>()))
+}
+
+pub(super) fn smart(world: &mut World, call: &Call) -> Answer {
+    let wanted = call.get("disk");
+    let drive = world.node.disks.iter().find(|disk| disk.get("devpath").and_then(Value::as_str) == wanted);
+    let drive = drive.ok_or_else(|| Refusal::die("not a valid block device"))?;
+    Ok(Reply::data(json!({ "health": drive.get("health").cloned().unwrap_or_else(|| json!("UNKNOWN")) })))
 }

@@ -61,6 +61,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("GET", "/nodes/{node}/network", node::network),
     route("GET", "/nodes/{node}/time", node::time),
     route("GET", "/nodes/{node}/disks/list", disks::list),
+    route("GET", "/nodes/{node}/disks/smart", disks::smart),
     route("GET", "/nodes/{node}/lxc", guests::list),
     route("POST", "/nodes/{node}/lxc", create_lxc::create),
     locked("DELETE", "/nodes/{node}/lxc/{vmid}", destroy::destroy),

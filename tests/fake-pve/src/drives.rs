@@ -1,0 +1,146 @@
+//! The drives of the double's host: as PVE lists them, and as the host's own files tell of them (`sys`, `run/udev/data`,
+//! `proc`), so that an agent beside a double sees one host and not the machine it was started on.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+const SECTOR_BYTES: u64 = 512;
+
+/// A drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    /// `sda`.
+    pub name: String,
+    /// As udev writes it, with `_` for blanks.
+    pub model: String,
+    /// Its serial number.
+    pub serial: String,
+    /// `ata`, `nvme`, `usb`.
+    pub bus: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// SMART's word.
+    pub health: String,
+    /// Its partitions.
+    pub parts: Vec<Part>,
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its size.
+    pub size_bytes: u64,
+    /// `ext4`.
+    pub format: String,
+    /// Of the file system.
+    pub uuid: String,
+    /// Of the file system.
+    pub label: String,
+    /// Where it is mounted.
+    pub mounted_at: Option<String>,
+}
+
+impl Drive {
+    /// A host's usual two: the one it runs from and one for data that nobody has mounted.
+    #[must_use]
+    pub fn usual() -> Vec<Self> {
+        let part = |size_bytes, uuid: &str, label: &str, mounted_at: Option<&str>| Part {
+            size_bytes,
+            format: "ext4".to_owned(),
+            uuid: uuid.to_owned(),
+            label: label.to_owned(),
+            mounted_at: mounted_at.map(str::to_owned),
+        };
+        let system = Self {
+            name: "nvme0n1".to_owned(),
+            model: "Samsung_SSD_980_500GB".to_owned(),
+            serial: "S64DNX0R417083".to_owned(),
+            bus: "nvme".to_owned(),
+            size_bytes: 500_107_862_016,
+            health: "PASSED".to_owned(),
+            parts: vec![part(500_000_000_000, "6f1c0d3e-8f0b-4c55-9d2e-0c7a51f0a911", "root", Some("/"))],
+        };
+        let data = Self {
+            name: "sda".to_owned(),
+            model: "WDC_WD40EFRX-68N32N0".to_owned(),
+            serial: "WD-WCC7K4LJ5TXR".to_owned(),
+            bus: "ata".to_owned(),
+            size_bytes: 4_000_787_030_016,
+            health: "PASSED".to_owned(),
+            parts: vec![part(4_000_000_000_000, "b3d5f7a1-22c4-4e0e-8c61-5d1f9f3c7e20", "photos", None)],
+        };
+        vec![system, data]
+    }
+
+    pub(crate) fn listed(&self) -> Value {
+        json!({
+            "devpath": format!("/dev/{}", self.name), "size": self.size_bytes, "model": self.model.replace('_', " "),
+            "serial": self.serial, "vendor": "unknown", "wwn": "unknown", "health": self.health,
+            "type": match self.bus.as_str() { "nvme" => "nvme", "usb" => "usb", _ => "hdd" },
+            "wearout": if self.bus == "nvme" { json!(97) } else { json!("N/A") },
+            "rpm": if self.bus == "ata" { 5400 } else { 0 }, "gpt": i32::from(!self.parts.is_empty()),
+            "used": if self.parts.is_empty() { Value::Null } else { json!("partitions") },
+            "mounted": i32::from(self.parts.iter().any(|part| part.mounted_at.is_some())),
+            "osdid": -1, "osdid-list": Value::Null,
+        })
+    }
+}
+
+/// Writes the host's files anew below `root`.
+pub(crate) fn write_host(root: &Path, drives: &[Drive]) -> io::Result<()> {
+    for part in ["sys/block", "run/udev/data"] {
+        match fs::remove_dir_all(root.join(part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(root.join(part))?,
+        }
+    }
+    fs::create_dir_all(root.join("proc/self"))?;
+    let mut mounts = String::new();
+    for (major, drive) in (200..).zip(drives) {
+        let at = root.join("sys/block").join(&drive.name);
+        write_device(root, &at, &format!("{major}:0"), drive.size_bytes, &drive_record(drive))?;
+        fs::create_dir_all(at.join("queue"))?;
+        fs::write(at.join("queue/rotational"), if drive.bus == "ata" { "1\n" } else { "0\n" })?;
+        for (number, part) in (1..).zip(&drive.parts) {
+            let between = if drive.name.ends_with(|letter: char| letter.is_ascii_digit()) { "p" } else { "" };
+            let at = at.join(format!("{}{between}{number}", drive.name));
+            let device = format!("{major}:{number}");
+            write_device(root, &at, &device, part.size_bytes, &part_record(part, number))?;
+            fs::write(at.join("partition"), format!("{number}\n"))?;
+            if let Some(point) = &part.mounted_at {
+                let _ = writeln!(
+                    mounts,
+                    "{number} 1 {device} / {point} rw - {} /dev/{} rw",
+                    part.format, drive.name
+                );
+            }
+        }
+    }
+    fs::write(root.join("proc/self/mountinfo"), mounts)
+}
+
+fn write_device(root: &Path, at: &Path, number: &str, size_bytes: u64, record: &str) -> io::Result<()> {
+    fs::create_dir_all(at.join("holders"))?;
+    fs::write(at.join("dev"), format!("{number}\n"))?;
+    fs::write(at.join("size"), format!("{}\n", size_bytes / SECTOR_BYTES))?;
+    fs::write(at.join("ro"), "0\n")?;
+    fs::write(root.join("run/udev/data").join(format!("b{number}")), record)
+}
+
+fn drive_record(drive: &Drive) -> String {
+    format!(
+        "E:DEVTYPE=disk\nE:ID_MODEL={}\nE:ID_SERIAL_SHORT={}\nE:ID_BUS={}\n",
+        drive.model, drive.serial, drive.bus
+    )
+}
+
+fn part_record(part: &Part, number: u32) -> String {
+    format!(
+        "E:DEVTYPE=partition\nE:ID_FS_TYPE={}\nE:ID_FS_UUID={}\nE:ID_FS_LABEL={}\nE:ID_PART_ENTRY_NUMBER={number}\n",
+        part.format, part.uuid, part.label
+    )
+}
