@@ -16,6 +16,9 @@ use crate::metrics::Counters;
 use crate::store::hosts::{self, Overview, Wanted};
 use crate::store::{Store, StoreError, desired_history, keysets, signed_ops};
 
+/// How many parked polls get their answer in one go.
+const ANSWERS_AT_ONCE: usize = 256;
+
 /// Handed to every handler. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
@@ -75,13 +78,21 @@ impl AppState {
         self.live.set_newest_keyset(newest).into_iter().for_each(|host_id| self.changed(host_id));
     }
 
-    /// Takes over what is new of these hosts and of their queues, with the answers for their parked polls read in
-    /// one go. Where operations are queued the poll makes its own answer.
+    /// Takes over what is new of these hosts and of their queues, with the answers for their parked polls. A piece at a
+    /// time: the first boxes have their answer while the last are still read, and it takes no memory for all of them.
     async fn take_over(&self, hosts: Vec<(HostId, Intent)>) -> Result<(), StoreError> {
-        let news = self.live.others_of(hosts);
-        if news.is_empty() {
-            return Ok(());
+        let mut others = self.live.others_of(hosts).into_iter();
+        loop {
+            let piece: Vec<_> = others.by_ref().take(ANSWERS_AT_ONCE).collect();
+            if piece.is_empty() {
+                return Ok(());
+            }
+            self.tell(piece).await?;
         }
+    }
+
+    /// Where operations are queued the poll makes its own answer.
+    async fn tell(&self, news: Vec<OtherIntent>) -> Result<(), StoreError> {
         let frame = |news: &OtherIntent| {
             (news.other_document && news.parked && news.intent.queued == 0)
                 .then(|| poll::Frame::of(self, news.host_id, news.intent.paused))

@@ -82,5 +82,6 @@ pub(super) fn state_to_read(config: &Config) -> Result<Option<State>, CliError> 
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
-    runtime.block_on(work)
+    // Boxed, because the runtime moves what it is given, and each place a large one was moved from stays in memory.
+    runtime.block_on(Box::pin(work))
 }

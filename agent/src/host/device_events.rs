@@ -41,7 +41,8 @@ impl DeviceEvents {
         }
     }
 
-    /// Apart, so that nobody keeps room for an event while there is none.
+    /// Apart, so that nobody keeps room for an event while there is none: not the waiting, and not its caller's stack.
+    #[inline(never)]
     fn read(&self) -> io::Result<Option<String>> {
         let mut event = [0; EVENT_BYTES];
         match self.socket.try_recv(&mut event) {
