@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use felhom_shared::desired::GuestKind;
 use felhom_shared::event::Severity;
-use felhom_shared::id::{GuestId, NodeName};
+use felhom_shared::id::{GuestId, NodeName, Vmid};
 use felhom_shared::report::{Failure, StepOutcome};
 use jiff::Timestamp;
 
+use crate::item::Item;
 use crate::observe::{Observer, Reading};
 use crate::pve::{Pve, TaskExit, TaskStatus};
 use crate::resources::guest::observe::{Sought, find_task};
@@ -32,18 +34,22 @@ pub async fn adopt(
 ) -> Result<BTreeMap<GuestId, Unsettled>, StateError> {
     let mut unsettled = BTreeMap::new();
     for entry in state.open_entries()? {
-        let fate = fate(pve, node, state, &entry).await?;
         let now = Timestamp::now();
+        let Item::Guest { guest_id, vmid, kind } = entry.item else {
+            adopt_storage(state, &entry, now)?;
+            continue;
+        };
+        let fate = fate(pve, node, state, (&entry, vmid, kind)).await?;
         let (outcome, failure, told) = match fate {
             Fate::Settled(settled) => settled,
             Fate::Unsettled(why) => {
-                unsettled.insert(entry.guest_id, why);
+                unsettled.insert(guest_id, why);
                 continue;
             }
         };
         state.end((entry.id, &entry.step), outcome, failure.as_ref(), now)?;
-        let text = format!("{} on vmid {} was found again: {told}", entry.step.word(), entry.vmid);
-        state.tell(&Telling::of_guest("step_adopted", Severity::Warning, entry.guest_id, text), now)?;
+        let text = format!("{} on vmid {vmid} was found again: {told}", entry.step.word());
+        state.tell(&Telling::of_guest("step_adopted", Severity::Warning, guest_id, text), now)?;
     }
     Ok(unsettled)
 }
@@ -56,17 +62,23 @@ enum Fate {
     Unsettled(Unsettled),
 }
 
-async fn fate(pve: &Pve, node: &NodeName, state: &State, entry: &OpenEntry) -> Result<Fate, StateError> {
+async fn fate(
+    pve: &Pve,
+    node: &NodeName,
+    state: &State,
+    (entry, vmid, kind): (&OpenEntry, Vmid, GuestKind),
+) -> Result<Fate, StateError> {
+    let sought = Sought { kind, vmid, step: &entry.step, since: entry.began_at };
     let upid = match &entry.upid {
         Some(upid) => Some(upid.clone()),
-        None => match find_task(pve, node, state, sought(entry)).await {
+        None => match find_task(pve, node, state, sought).await {
             Ok(upid) => upid,
             Err(_) => return Ok(Fate::Unsettled(Unsettled::Unknown)),
         },
     };
     let Some(upid) = upid else {
         if let Step::DestroyGuest(_) = entry.step {
-            return Ok(fate_of_destroy(pve, node, entry).await);
+            return Ok(fate_of_destroy(pve, node, vmid, kind).await);
         }
         let failure = Failure {
             code: "interrupted".to_owned(),
@@ -88,8 +100,8 @@ async fn fate(pve: &Pve, node: &NodeName, state: &State, entry: &OpenEntry) -> R
 }
 
 /// A destruction without a task: whether the guest is still there says whether it happened. It is not begun again.
-async fn fate_of_destroy(pve: &Pve, node: &NodeName, entry: &OpenEntry) -> Fate {
-    match Observer::list_row(pve, node, entry.kind, entry.vmid).await {
+async fn fate_of_destroy(pve: &Pve, node: &NodeName, vmid: Vmid, kind: GuestKind) -> Fate {
+    match Observer::list_row(pve, node, kind, vmid).await {
         Ok(Reading::Absent) => Fate::Settled((
             StepOutcome::AlreadyTrue,
             None,
@@ -97,9 +109,8 @@ async fn fate_of_destroy(pve: &Pve, node: &NodeName, entry: &OpenEntry) -> Fate 
         )),
         Ok(Reading::Present(_)) => {
             let text = format!(
-                "the agent was stopped after it had begun; vmid {} is still there. It is not tried again: look, and \
-                 sign anew if it is still wanted",
-                entry.vmid
+                "the agent was stopped after it had begun; vmid {vmid} is still there. It is not tried again: look, and \
+                 sign anew if it is still wanted"
             );
             let failure = Failure { code: "interrupted".to_owned(), text };
             let told = "PVE has no task of it, and the guest is still there".to_owned();
@@ -109,8 +120,13 @@ async fn fate_of_destroy(pve: &Pve, node: &NodeName, entry: &OpenEntry) -> Fate 
     }
 }
 
-fn sought(entry: &OpenEntry) -> Sought<'_> {
-    Sought { kind: entry.kind, vmid: entry.vmid, step: &entry.step, since: entry.began_at }
+/// Every step on a storage may be done twice: what is there says what is left to do.
+fn adopt_storage(state: &State, entry: &OpenEntry, now: Timestamp) -> Result<(), StateError> {
+    let text = "the agent was stopped in the middle of it; what the host and PVE show now decides what is left to do";
+    let failure = Failure { code: "interrupted".to_owned(), text: text.to_owned() };
+    state.end((entry.id, &entry.step), StepOutcome::Interrupted, Some(&failure), now)?;
+    let text = format!("{} on {} was found again: what is there decides", entry.step.word(), entry.item.id());
+    state.tell(&Telling::of_host("step_adopted", Severity::Warning, text), now)
 }
 
 /// A task's end as a step's outcome.

@@ -4,6 +4,7 @@
 //! state file that cannot be written is an error.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use felhom_shared::desired::DesiredState;
@@ -19,16 +20,19 @@ use crate::accept::Accepted;
 use crate::adopt::{Unsettled, adopt};
 use crate::backoff::Backoff;
 use crate::execute::{Executed, Execution};
+use crate::item::Item;
 use crate::observe::{ObservedHost, Observer};
 use crate::ops::{Ops, Scene};
 use crate::plan::{Limits, Plan, plan};
 use crate::pve::Pve;
-use crate::report::{guest_reports, pending_ops, tellings};
+use crate::report::{guest_reports, pending_ops, storage_reports, tellings};
 use crate::resources::storage::Attached;
+use crate::resources::storage::observe::{Place, SeenStorages, observe};
 use crate::state::{State, StateError, Telling};
 
-/// A guest is created, grown and started in three passes; more than this many means going round in circles.
-const PASSES_MAX: usize = 8;
+/// A drive is mounted, marked and defined in three passes, and a guest on it created, grown and started in three more;
+/// more than this many means going round in circles.
+const PASSES_MAX: usize = 12;
 
 /// What runs cycles.
 pub struct Cycle {
@@ -40,6 +44,7 @@ pub struct Cycle {
     budget_per_hour: u32,
     ops: Ops,
     drives: Attached,
+    root: PathBuf,
     last: Option<HostState>,
 }
 
@@ -67,14 +72,15 @@ impl Cycle {
             budget_per_hour,
             ops,
             drives: Attached::none(),
+            root: PathBuf::from("/"),
             last,
         }
     }
 
-    /// The same loop, which also tells of these drives.
+    /// The same loop, which also tells of these drives and makes storages of them. They are mounted below `root`.
     #[must_use]
-    pub fn with_drives(mut self, drives: Attached) -> Self {
-        self.drives = drives;
+    pub fn with_drives(mut self, drives: Attached, root: PathBuf) -> Self {
+        (self.drives, self.root) = (drives, root);
         self
     }
 
@@ -129,10 +135,9 @@ impl Cycle {
         let state = loop {
             pass += 1;
             let (observed, plan) = self.look(desired, blocked).await?;
-            let drives = self.drives.refreshed(&self.pve, self.observer.node()).await.to_vec();
-            let seen = (observed.node, drives);
+            let seen = (observed.node, self.drives.known().to_vec());
             let state = self.host_state(accepted.as_deref(), seen, &plan, &executed)?;
-            let idle = plan.guests.iter().all(|guest| guest.steps.is_empty());
+            let idle = plan.is_idle();
             let node = self.observer.node().cloned();
             let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else { break state };
             self.state.put_last_report(&state)?;
@@ -141,7 +146,7 @@ impl Cycle {
                 self.observer.forget(guest.vmid);
             }
             let scene = Scene { pve: &self.pve, node: &node, desired };
-            let done = Execution::new(scene, &self.state, &self.ops, cycle).run(&plan).await?;
+            let done = Execution::new(scene, &self.state, &self.ops, (cycle, &self.root)).run(&plan).await?;
             self.learn(done, &mut executed);
         };
         self.keep(&state)?;
@@ -160,13 +165,39 @@ impl Cycle {
         blocked: bool,
     ) -> Result<(ObservedHost, Plan), StateError> {
         let unsettled = self.adopt_open().await?;
-        let observed = self.observer.observe(desired).await;
+        let mut observed = self.observer.observe(desired).await;
+        observed.storages = self.see_storages(desired).await?;
         let mut plan = self.plan(desired, &observed, blocked)?;
+        self.remember_marks(&plan)?;
         for (op_id, rejection) in plan.guests.iter().filter_map(|guest| guest.void.as_ref()) {
             self.ops.end_if_waiting(op_id, rejection, Timestamp::now())?;
         }
         withhold_unsettled(&mut plan, &unsettled);
         Ok((observed, plan))
+    }
+
+    /// The drives, and what the document makes of them. Mounts come and go without an event, so where it makes anything of
+    /// them they are read in every pass.
+    async fn see_storages(&mut self, desired: &DesiredState) -> Result<Option<SeenStorages>, StateError> {
+        if !desired.storage.is_empty() {
+            self.drives.look_again();
+        }
+        self.drives.refreshed(&self.pve, self.observer.node()).await;
+        if desired.storage.is_empty() {
+            return Ok(None);
+        }
+        let place = Place { root: &self.root, state_dir: self.state.folder() };
+        let known = (self.host_id, self.drives.reading(), self.state.drive_marks()?);
+        Ok(Some(observe(&self.pve, place, &desired.storage, known).await))
+    }
+
+    fn remember_marks(&self, plan: &Plan) -> Result<(), StateError> {
+        let proven = plan.storage.iter().filter_map(|storage| Some((storage.storage.clone(), storage.proven.clone()?)));
+        let mut marks = self.state.drive_marks()?;
+        if marks.learn(proven) {
+            self.state.put_drive_marks(&marks)?;
+        }
+        Ok(())
     }
 
     fn host_state(
@@ -189,6 +220,7 @@ impl Cycle {
             node,
             guests: guest_reports(plan, executed),
             unmanaged: plan.unmanaged.clone(),
+            storage: storage_reports(plan, executed),
             drives,
             journal_open: self.state.open_count()?,
             ops: self.ops.report(pending_ops(self.host_id, plan)),
@@ -202,7 +234,13 @@ impl Cycle {
         }
         match self.observer.find_node().await {
             Ok((node, _)) => adopt(&self.pve, &node, &self.state).await,
-            Err(_) => Ok(open.into_iter().map(|entry| (entry.guest_id, Unsettled::Unknown)).collect()),
+            Err(_) => {
+                let guests = open.into_iter().filter_map(|entry| match entry.item {
+                    Item::Guest { guest_id, .. } => Some((guest_id, Unsettled::Unknown)),
+                    Item::Storage(_) => None,
+                });
+                Ok(guests.collect())
+            }
         }
     }
 
@@ -226,17 +264,17 @@ impl Cycle {
     /// Remembers failures for the back-off and steps for the report.
     fn learn(&mut self, done: Executed, executed: &mut Executed) {
         let now = Timestamp::now();
-        for (guest_id, steps) in done {
+        for (item, steps) in done {
             let failed = steps
                 .iter()
                 .find(|step| matches!(step.outcome, StepOutcome::Failed | StepOutcome::Interrupted));
             match failed.and_then(|step| step.error.clone()) {
                 Some(failure) => {
-                    self.backoff.failed(guest_id, failure, now);
+                    self.backoff.failed(item.clone(), failure, now);
                 }
-                None => self.backoff.succeeded(guest_id),
+                None => self.backoff.succeeded(&item),
             }
-            executed.entry(guest_id).or_default().extend(steps);
+            executed.entry(item).or_default().extend(steps);
         }
     }
 
@@ -249,7 +287,7 @@ impl Cycle {
         let before = self.state.reached()?;
         let Some(accepted) = accepted else { return Ok(before) };
         let readable = matches!(node, NodeState::Present { .. });
-        let all = plan.guests.iter().all(|guest| guest.outcome == Outcome::Converged);
+        let all = plan.outcomes().all(|outcome| outcome == Outcome::Converged);
         if readable && all && before != Some(accepted.generation) {
             self.state.put_reached(accepted.generation)?;
             return Ok(Some(accepted.generation));
@@ -314,5 +352,6 @@ fn nothing_desired() -> DesiredState {
         },
         maintenance_window: None,
         guests: Vec::new(),
+        storage: Vec::new(),
     }
 }

@@ -4,11 +4,14 @@
 //! A failed step ends its guest's row and no other's (`one_bad_item_blocks_only_its_dependants`). After any error
 //! the guest is read again: the plan made from that reading says whether the step took effect all the same.
 
+mod storage;
+
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use felhom_shared::desired::{DesiredState, GuestSpec};
-use felhom_shared::id::{GuestId, NodeName, StorageId};
+use felhom_shared::id::{NodeName, StorageId};
 use felhom_shared::limits::cut_text;
 use felhom_shared::report::{Failure, StepOutcome, StepReport};
 use felhom_shared::signed::Rejection;
@@ -17,10 +20,12 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::adopt::task_outcome;
 use crate::class::class_of;
 use crate::host::unfinished;
+use crate::item::{Item, ItemId};
 use crate::observe::{Observer, Reading, failure};
 use crate::ops::{Cleared, Ops, Permit, Scene};
 use crate::plan::{GuestPlan, Plan};
@@ -39,8 +44,8 @@ const TASK_PATIENCE: Duration = Duration::from_secs(30);
 /// Pauses between looks at a guest of which PVE has not said whether the change took effect.
 const SETTLE_PAUSES_MS: [u64; 4] = [0, 500, 2000, 4000];
 
-/// What a cycle did to each guest.
-pub type Executed = BTreeMap<GuestId, Vec<StepReport>>;
+/// What a cycle did to each item.
+pub type Executed = BTreeMap<ItemId, Vec<StepReport>>;
 
 /// A step that PVE has heard of.
 struct InFlight<'a> {
@@ -67,29 +72,44 @@ pub struct Execution<'a> {
     pub desired: &'a DesiredState,
     /// The cycle's number.
     pub cycle: u64,
+    /// Where drives are mounted below: `/`, but in tests and beside a double.
+    pub root: &'a Path,
+    /// Drives whose markers were accepted when this was planned.
+    proven: BTreeMap<StorageId, Uuid>,
     storages: BTreeMap<StorageId, Mutex<()>>,
 }
 
 impl<'a> Execution<'a> {
     /// Prepares one cycle's execution.
     #[must_use]
-    pub fn new(scene: Scene<'a>, state: &'a State, ops: &'a Ops, cycle: u64) -> Self {
+    pub fn new(scene: Scene<'a>, state: &'a State, ops: &'a Ops, (cycle, root): (u64, &'a Path)) -> Self {
         let Scene { pve, node, desired } = scene;
-        Self { pve, node, state, ops, desired, cycle, storages: BTreeMap::new() }
+        let (proven, storages) = (BTreeMap::new(), BTreeMap::new());
+        Self { pve, node, state, ops, desired, cycle, root, proven, storages }
     }
 
-    /// Runs every guest's steps. Fails only when the journal cannot be written: then nothing more is begun.
+    /// Runs every item's steps. Fails only when the journal cannot be written: then nothing more is begun.
     pub async fn run(mut self, plan: &Plan) -> Result<Executed, StateError> {
         let steps = plan.guests.iter().flat_map(|guest| &guest.steps);
         for storage in steps.flat_map(Step::allocates_on) {
             self.storages.entry(storage.clone()).or_default();
         }
+        let proven = plan.storage.iter().filter_map(|storage| {
+            Some((storage.storage.clone(), storage.proven.as_ref()?.drive_id))
+        });
+        self.proven = proven.collect();
+        let mut executed = Executed::new();
+        // One after the other: what is done to drives is quick, and easier to follow in a journal.
+        for storage in plan.storage.iter().filter(|storage| !storage.steps.is_empty()) {
+            executed.insert(ItemId::Storage(storage.storage.clone()), self.run_storage(storage).await?);
+        }
         let due = plan.guests.iter().filter(|guest| !guest.steps.is_empty());
         let this = &self;
-        let rows = due.map(|guest| async move { Ok((guest.guest_id, this.run_guest(guest).await?)) });
+        let rows = due.map(|guest| async move { Ok((guest.guest_id.into(), this.run_guest(guest).await?)) });
         let rows: Vec<Result<_, StateError>> =
             futures_util::stream::iter(rows).buffer_unordered(GUESTS_AT_ONCE).collect().await;
-        rows.into_iter().collect()
+        rows.into_iter().try_for_each(|row| row.map(|(item, steps)| drop(executed.insert(item, steps))))?;
+        Ok(executed)
     }
 
     async fn run_guest(&self, guest: &GuestPlan) -> Result<Vec<StepReport>, StateError> {
@@ -127,11 +147,14 @@ impl<'a> Execution<'a> {
         report: &mut StepReport,
     ) -> Result<(), StateError> {
         let Some(cleared) = self.clear(guest, step, report).await? else { return Ok(()) };
+        if let Some(failure) = self.dead_drive(step) {
+            tracing::warn!(guest.vmid = guest.vmid.get(), step = step.word(), code = failure.code, "not begun: {}", failure.text);
+            (report.outcome, report.error) = (StepOutcome::Failed, Some(failure));
+            return Ok(());
+        }
         let begun_at = Timestamp::now();
         let entry = self.state.begin(&JournalEntry {
-            guest_id: guest.guest_id,
-            vmid: guest.vmid,
-            kind: guest.kind,
+            item: Item::Guest { guest_id: guest.guest_id, vmid: guest.vmid, kind: guest.kind },
             step,
             cycle: self.cycle,
             now: begun_at,
@@ -281,6 +304,7 @@ impl<'a> Execution<'a> {
         match step {
             Step::FetchFile(_)
             | Step::ClearUnfinished(_)
+            | Step::Storage(_)
             | Step::RebootGuest { .. }
             | Step::RollbackGuest(_)
             | Step::RestoreGuest(_) => return None,

@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod execute;
 pub mod host;
 pub mod hub;
+pub mod item;
 pub mod metrics;
 pub mod node;
 pub mod observe;

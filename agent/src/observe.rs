@@ -12,6 +12,7 @@ use felhom_shared::report::{Failure, NodeState, Observed};
 use futures_util::StreamExt;
 
 use crate::pve::{GuestAt, GuestListEntry, GuestReading, GuestStatus, Permissions, Pve, PveError};
+use crate::resources::storage::observe::SeenStorages;
 
 /// Configurations read at once: pveproxy has three workers, more connections gain nothing.
 const READS_AT_ONCE: usize = 4;
@@ -136,6 +137,8 @@ pub struct ObservedHost {
     pub guests: BTreeMap<Vmid, SeenGuest>,
     /// VMIDs of the document that no list showed, each with what may be concluded.
     pub missing: BTreeMap<Vmid, Option<Failure>>,
+    /// The document's storages; none where it names none, or where nobody has looked.
+    pub storages: Option<SeenStorages>,
 }
 
 impl ObservedHost {
@@ -162,7 +165,7 @@ impl ObservedHost {
     #[must_use]
     pub fn unreadable(failure: &Failure) -> Self {
         let node = NodeState::Unreadable { code: failure.code.clone(), text: failure.text.clone() };
-        Self { node, guests: BTreeMap::new(), missing: BTreeMap::new() }
+        Self { node, guests: BTreeMap::new(), missing: BTreeMap::new(), storages: None }
     }
 }
 
@@ -251,7 +254,7 @@ impl Observer {
         self.configs.retain(|vmid, _| guests.contains_key(vmid));
         self.read_configs(&node, desired, &mut guests).await;
         let missing = self.missing(desired, &guests).await?;
-        Ok(ObservedHost { node: NodeState::Present { node, pve_version }, guests, missing })
+        Ok(ObservedHost { node: NodeState::Present { node, pve_version }, guests, missing, storages: None })
     }
 
     async fn read_configs(

@@ -3,31 +3,52 @@
 //! The order of the input does not matter: guests come out by VMID. The plan says what would be done; whether
 //! a step may be done now (budget, back-off) is decided here too, so that what is printed is what happens.
 
+mod dependants;
+
 use std::collections::BTreeMap;
 
-use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec};
+use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec, StorageSpec};
 use felhom_shared::id::{GuestId, Vmid};
 use felhom_shared::report::{Class, Note, NoteKind, Observed, Outcome, UnmanagedGuest};
 use felhom_shared::signed::{OpId, Rejection, Request};
 use jiff::Timestamp;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Wait};
 use crate::class::class_of;
+use crate::item::ItemId;
 use crate::observe::{ObservedHost, Reading, SeenGuest};
 use crate::ops::Grants;
 use crate::resources::guest::is_ours;
 use crate::resources::guest::plan::plan_guest;
 use crate::resources::guest::unfinished;
+use crate::resources::storage::plan::{StoragePlan, plan_storage};
 use crate::state::LostCreation;
 use crate::step::Step;
 
 /// What to do, why not, and what is left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// By name.
+    pub storage: Vec<StoragePlan>,
     /// By VMID.
     pub guests: Vec<GuestPlan>,
     /// By VMID.
     pub unmanaged: Vec<UnmanagedGuest>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do now.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.storage.iter().all(|storage| storage.steps.is_empty())
+            && self.guests.iter().all(|guest| guest.steps.is_empty())
+    }
+
+    /// Where each item stands.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> + '_ {
+        let storage = self.storage.iter().map(|storage| storage.outcome);
+        storage.chain(self.guests.iter().map(|guest| guest.outcome))
+    }
 }
 
 /// One guest's part of the plan.
@@ -75,6 +96,7 @@ pub struct Limits<'a> {
 /// Plans the whole host.
 #[must_use]
 pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>) -> Plan {
+    let storage = plan_storages(desired, observed, limits);
     let mut specs: Vec<&GuestSpec> = desired.guests.iter().collect();
     specs.sort_by_key(|spec| spec.vmid);
     let mut budget_left = limits.budget_left;
@@ -86,12 +108,37 @@ pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>)
         if let (Some(lost), Reading::Present(seen)) = (limits.lost.get(&spec.guest_id), &seen) {
             unfinished::clear(spec, seen, lost, &mut guest);
         }
+        dependants::wait(spec, &storage, &mut guest);
         hold_guarded(&mut guest);
         withhold(&mut guest, limits, &mut budget_left);
         guest
     });
     let guests = guests.collect();
-    Plan { guests, unmanaged: unmanaged(desired, observed) }
+    Plan { storage, guests, unmanaged: unmanaged(desired, observed) }
+}
+
+const PAUSED: &str = "the operator has paused this host: nothing is changed";
+
+fn next_try(wait: &Wait) -> String {
+    format!("{}; next try at {}", wait.failure.text, wait.next_try)
+}
+
+/// Drives cost no change budget: there are few, and nothing is lost by any routine step on one.
+fn plan_storages(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>) -> Vec<StoragePlan> {
+    let Some(seen) = &observed.storages else { return Vec::new() };
+    let mut specs: Vec<&StorageSpec> = desired.storage.iter().collect();
+    specs.sort_by_key(|spec| &spec.storage);
+    let planned = specs.into_iter().map(|spec| {
+        let mut storage = plan_storage(spec, seen);
+        if storage.steps.is_empty() {
+        } else if limits.blocked {
+            storage.wait("host_paused", PAUSED.to_owned(), Outcome::Waiting);
+        } else if let Some(wait) = limits.backoff.waits(&ItemId::Storage(spec.storage.clone()), limits.now) {
+            storage.wait(&wait.failure.code, next_try(wait), Outcome::Failed);
+        }
+        storage
+    });
+    planned.collect()
 }
 
 /// Takes back the first guarded step that nothing has released, and all after it. The planner does not plan one;
@@ -111,11 +158,9 @@ fn withhold(guest: &mut GuestPlan, limits: Limits<'_>, budget_left: &mut u32) {
         return;
     }
     if limits.blocked {
-        let text = "the operator has paused this host: nothing is changed".to_owned();
-        guest.wait("host_paused", text, Outcome::Waiting);
-    } else if let Some(wait) = limits.backoff.waits(guest.guest_id, limits.now) {
-        let text = format!("{}; next try at {}", wait.failure.text, wait.next_try);
-        guest.wait(&wait.failure.code, text, Outcome::Failed);
+        guest.wait("host_paused", PAUSED.to_owned(), Outcome::Waiting);
+    } else if let Some(wait) = limits.backoff.waits(&guest.guest_id.into(), limits.now) {
+        guest.wait(&wait.failure.code, next_try(wait), Outcome::Failed);
     } else if *budget_left == 0 {
         let text =
             "more guests are to be changed than the box allows in an hour (change_budget_per_hour in its \
@@ -144,6 +189,18 @@ fn unmanaged(desired: &DesiredState, observed: &ObservedHost) -> Vec<UnmanagedGu
     rows.collect()
 }
 
+/// The outcome word from steps and notes, unless it is already a graver one.
+#[must_use]
+pub fn concluded(outcome: Outcome, has_steps: bool, notes: &[Note]) -> Outcome {
+    let from_notes = notes.iter().map(|note| match note.kind {
+        NoteKind::Held => Outcome::Held,
+        NoteKind::Refused => Outcome::Refused,
+        NoteKind::Waiting => Outcome::Waiting,
+    });
+    let from_steps = has_steps.then_some(Outcome::Converging);
+    from_notes.chain(from_steps).fold(outcome, Outcome::max)
+}
+
 impl GuestPlan {
     /// An empty plan for a guest: converged until something is found.
     #[must_use]
@@ -169,14 +226,7 @@ impl GuestPlan {
 
     /// Derives the outcome word from steps and notes, unless it is already a graver one.
     pub fn conclude(&mut self) {
-        let from_notes = self.notes.iter().map(|note| match note.kind {
-            NoteKind::Held => Outcome::Held,
-            NoteKind::Refused => Outcome::Refused,
-            NoteKind::Waiting => Outcome::Waiting,
-        });
-        let from_steps = (!self.steps.is_empty()).then_some(Outcome::Converging);
-        let graver = from_notes.chain(from_steps).max().unwrap_or(Outcome::Converged);
-        self.outcome = self.outcome.max(graver);
+        self.outcome = concluded(self.outcome, !self.steps.is_empty(), &self.notes);
     }
 
     fn wait(&mut self, code: &str, text: String, outcome: Outcome) {

@@ -9,29 +9,56 @@ use felhom_shared::drive::DriveReport;
 use felhom_shared::event::Severity;
 use felhom_shared::id::{GuestId, HostId};
 use felhom_shared::report::{
-    GuestReport, HostState, NodeState, NoteKind, Outcome, PendingOp, StepOutcome, StepReport,
+    GuestReport, HostState, NodeState, NoteKind, Outcome, PendingOp, Readiness, StepOutcome, StepReport,
+    StorageReport,
 };
 use felhom_shared::signed::{Draft, Target};
 
 use crate::execute::Executed;
+use crate::item::ItemId;
 use crate::plan::{GuestPlan, Plan};
+use crate::resources::storage::plan::StoragePlan;
 use crate::state::Telling;
 
 /// The guests' part of the report.
 #[must_use]
 pub fn guest_reports(plan: &Plan, executed: &Executed) -> Vec<GuestReport> {
-    plan.guests.iter().map(|guest| guest_report(guest, executed.get(&guest.guest_id))).collect()
+    plan.guests.iter().map(|guest| guest_report(guest, executed.get(&guest.guest_id.into()))).collect()
+}
+
+/// The storages' part of the report.
+#[must_use]
+pub fn storage_reports(plan: &Plan, executed: &Executed) -> Vec<StorageReport> {
+    let report = |storage: &StoragePlan| {
+        let steps = executed.get(&ItemId::Storage(storage.storage.clone())).cloned().unwrap_or_default();
+        StorageReport {
+            storage: storage.storage.clone(),
+            durable_id: storage.durable_id.clone(),
+            role: storage.role,
+            outcome: after_steps(storage.outcome, &steps),
+            readiness: storage.readiness,
+            name: storage.name.clone(),
+            steps,
+            notes: storage.notes.clone(),
+        }
+    };
+    plan.storage.iter().map(report).collect()
+}
+
+/// A plan made after a failed step still says what it said before.
+fn after_steps(planned: Outcome, steps: &[StepReport]) -> Outcome {
+    let interrupted = steps.iter().any(|step| step.outcome == StepOutcome::Interrupted);
+    let failed = steps.last().is_some_and(|step| step.outcome == StepOutcome::Failed);
+    match planned {
+        Outcome::Converged | Outcome::Converging | Outcome::Waiting if interrupted => Outcome::Interrupted,
+        Outcome::Converging if failed => Outcome::Failed,
+        other => other,
+    }
 }
 
 fn guest_report(guest: &GuestPlan, steps: Option<&Vec<StepReport>>) -> GuestReport {
     let steps = steps.cloned().unwrap_or_default();
-    let interrupted = steps.iter().any(|step| step.outcome == StepOutcome::Interrupted);
-    let failed = steps.last().is_some_and(|step| step.outcome == StepOutcome::Failed);
-    let outcome = match guest.outcome {
-        Outcome::Converged | Outcome::Converging | Outcome::Waiting if interrupted => Outcome::Interrupted,
-        Outcome::Converging if failed => Outcome::Failed,
-        other => other,
-    };
+    let outcome = after_steps(guest.outcome, &steps);
     GuestReport {
         guest_id: guest.guest_id,
         vmid: guest.vmid,
@@ -82,6 +109,7 @@ pub fn tellings(before: Option<&HostState>, after: &HostState) -> Vec<Telling> {
     if let Some(before) = before {
         tell_drives(&before.drives, &after.drives, &mut told);
     }
+    tell_storage(before.map_or(&[][..], |state| &state.storage), &after.storage, &mut told);
     tell_generation(before, after, &mut told);
     told
 }
@@ -158,6 +186,30 @@ fn tell_drives(before: &[DriveReport], after: &[DriveReport], told: &mut Vec<Tel
     for drive in before.iter().filter(|drive| !after.iter().any(|is| same(drive, is))) {
         let text = format!("{} is no longer attached", drive_words(drive));
         told.push(Telling::of_host("drive_vanished", Severity::Warning, text));
+    }
+}
+
+/// That a storage came to be ready, and that it is no longer, with the reason.
+fn tell_storage(before: &[StorageReport], after: &[StorageReport], told: &mut Vec<Telling>) {
+    for storage in after {
+        let was = before.iter().find(|was| was.storage == storage.storage);
+        let was_ready = was.is_some_and(|was| was.readiness == Readiness::Ready);
+        let ready = storage.readiness == Readiness::Ready;
+        if ready && !was_ready {
+            let name = storage.name.as_deref().unwrap_or("its drive");
+            let text = format!("the storage {} is ready on {name}", storage.storage);
+            told.push(Telling::of_host("storage_ready", Severity::Info, text));
+        }
+        let known = was.map_or(&[][..], |was| &was.notes);
+        for note in storage.notes.iter().filter(|note| !known.iter().any(|one| one.code == note.code)) {
+            let (kind, severity) = match note.kind {
+                NoteKind::Held => ("storage_held", Severity::Warning),
+                NoteKind::Refused => ("storage_refused", Severity::Warning),
+                NoteKind::Waiting if was_ready => ("storage_lost", Severity::Error),
+                NoteKind::Waiting => ("storage_waits", Severity::Warning),
+            };
+            told.push(Telling::of_host(kind, severity, format!("storage {}: {}", storage.storage, note.text)));
+        }
     }
 }
 

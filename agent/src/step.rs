@@ -11,7 +11,9 @@ use felhom_shared::id::{FileName, StorageId, Vmid};
 use felhom_shared::signed::OpId;
 use serde::{Deserialize, Serialize};
 
-/// One change to one guest (or to what it is made from).
+use crate::resources::storage::step::StorageStep;
+
+/// One change to one guest (or to what it is made from), or to one storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -45,6 +47,8 @@ pub enum Step {
         /// Seconds PVE waits for the guest to go down.
         timeout_s: u32,
     },
+    /// What makes a storage of a drive.
+    Storage(StorageStep),
 }
 
 /// See [`Step::FetchFile`].
@@ -158,6 +162,7 @@ impl Step {
             Self::StartGuest => "start_guest",
             Self::ShutdownGuest { .. } => "shutdown_guest",
             Self::RebootGuest { .. } => "reboot_guest",
+            Self::Storage(step) => step.word(),
         }
     }
 
@@ -176,7 +181,8 @@ impl Step {
             | Self::ClearUnfinished(_)
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
-            | Self::RebootGuest { .. } => &[],
+            | Self::RebootGuest { .. }
+            | Self::Storage(_) => &[],
         }
     }
 
@@ -195,7 +201,8 @@ impl Step {
             | Self::ClearUnfinished(_)
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
-            | Self::RebootGuest { .. } => None,
+            | Self::RebootGuest { .. }
+            | Self::Storage(_) => None,
         }
     }
 }
@@ -219,11 +226,12 @@ impl fmt::Display for Step {
             Self::StartGuest => f.write_str("start"),
             Self::ShutdownGuest { timeout_s } => write!(f, "shut down within {timeout_s} s"),
             Self::RebootGuest { timeout_s } => write!(f, "reboot, shutting down within {timeout_s} s"),
+            Self::Storage(step) => step.fmt(f),
         }
     }
 }
 
-fn pairs(f: &mut fmt::Formatter<'_>, set: &BTreeMap<String, String>, delete: &[String]) -> fmt::Result {
+pub(crate) fn pairs(f: &mut fmt::Formatter<'_>, set: &BTreeMap<String, String>, delete: &[String]) -> fmt::Result {
     let mut gap = "";
     for (key, value) in set {
         write!(f, "{gap}{key}={}", value.escape_debug())?;

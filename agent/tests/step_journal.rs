@@ -6,13 +6,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use felhom_agent::host::command::{HostCommand, MarkDrive, MountDrive, UnmountDrive};
+use felhom_agent::host::marker::Marker;
+use felhom_agent::resources::storage::step::{ChangeStorage, StorageStep};
 use felhom_agent::step::{
     ClearUnfinished, CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest,
     SetConfig, Step,
 };
-use felhom_shared::desired::{Checksum, ChecksumAlgorithm};
-use felhom_shared::id::{FileName, StorageId, Vmid};
+use felhom_shared::desired::{Checksum, ChecksumAlgorithm, Filesystem, StorageRole};
+use felhom_shared::id::{FileName, HostId, StorageId, Vmid};
 use felhom_shared::signed::OpId;
+use uuid::Uuid;
 
 fn storage(text: &str) -> StorageId {
     StorageId::new(text).unwrap()
@@ -24,6 +28,41 @@ fn params(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn grant() -> OpId {
     OpId::of(b"an envelope")
+}
+
+fn mount() -> HostCommand {
+    HostCommand::MountDrive(MountDrive { storage: storage("photos"), uuid: uuid(), filesystem: Filesystem::Ext4 })
+}
+
+fn uuid() -> Uuid {
+    Uuid::from_u128(0xb3d5_f7a1_22c4_4e0e_8c61_5d1f_9f3c_7e20)
+}
+
+fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
+    Some(match step {
+        StorageStep::Host(HostCommand::MountDrive(_)) => StorageStep::Host(HostCommand::MarkDrive(MarkDrive {
+            uuid: uuid(),
+            marker: Marker {
+                version: 1,
+                drive_id: uuid(),
+                host_id: HostId(uuid()),
+                storage: storage("photos"),
+                role: StorageRole::Files,
+            },
+        })),
+        StorageStep::Host(HostCommand::MarkDrive(_)) => {
+            StorageStep::Host(HostCommand::UnmountDrive(UnmountDrive { storage: storage("photos") }))
+        }
+        StorageStep::Host(HostCommand::UnmountDrive(_)) => {
+            StorageStep::DefineStorage(params(&[("content", "backup"), ("is_mountpoint", "1")]))
+        }
+        StorageStep::DefineStorage(_) => StorageStep::ChangeStorage(ChangeStorage {
+            set: params(&[("content", "backup,iso")]),
+            delete: vec!["disable".to_owned()],
+            digest: "287724b0".to_owned(),
+        }),
+        StorageStep::ChangeStorage(_) => return None,
+    })
 }
 
 /// Every kind of step once; a new one does not compile until it stands here.
@@ -67,7 +106,8 @@ fn after(step: &Step) -> Option<Step> {
         Step::RestoreGuest(_) => Step::ClearUnfinished(ClearUnfinished {
             task: "UPID:pve1:00000001:00000001:66000000:vzcreate:101:felhom@pve!agent:".to_owned(),
         }),
-        Step::ClearUnfinished(_) => return None,
+        Step::ClearUnfinished(_) => Step::Storage(StorageStep::Host(mount())),
+        Step::Storage(step) => Step::Storage(after_on_storage(step)?),
     })
 }
 

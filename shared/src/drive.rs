@@ -135,6 +135,15 @@ impl DurableId {
         Some(Self(format!("hardware:{}", data_encoding::HEXLOWER.encode(&digest[..16]))))
     }
 
+    /// Whether it is one that a box could have made; a document may hold any text.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let plain = |text: &str| {
+            !text.is_empty() && text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
+        };
+        ["contents:", "partition:", "hardware:"].iter().any(|kind| self.0.strip_prefix(kind).is_some_and(plain))
+    }
+
     /// As it stands in documents and reports.
     #[must_use]
     pub fn as_str(&self) -> &str {

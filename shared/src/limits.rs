@@ -12,6 +12,8 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const GUESTS_MAX: usize = 500;
 /// Most events in one post.
 pub const EVENTS_PER_POST_MAX: usize = 200;
+/// Most drives with a purpose in one desired state.
+pub const STORAGES_MAX: usize = 64;
 /// Longest free text of an event or outcome in bytes; longer text is cut at a character.
 pub const TEXT_BYTES_MAX: usize = 2048;
 /// Longest long poll the hub grants, in seconds.

@@ -6,6 +6,7 @@
 mod guest;
 mod metrics;
 mod ops;
+mod storage;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ pub use guest::{
 };
 pub use metrics::{CycleCost, Metrics, StorageUse};
 pub use ops::{LedgerHead, OpsState, PendingOp, Receipt, ReceiptState};
+pub use storage::{Readiness, StorageReport};
 
 /// The version of the report this crate writes.
 pub const REPORT_VERSION: u32 = 1;
@@ -51,6 +53,9 @@ pub struct HostState {
     /// Guests on the node that the desired state does not name, or that do not carry our mark. Never touched.
     #[serde(default)]
     pub unmanaged: Vec<UnmanagedGuest>,
+    /// Every storage that the desired state makes of a drive, with its outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<StorageReport>,
     /// Drives attached to the box.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drives: Vec<DriveReport>,

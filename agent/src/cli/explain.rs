@@ -1,16 +1,18 @@
-//! `felhom-agent explain GUEST`: cause, since when, next try, who must act.
+//! `felhom-agent explain ITEM`: cause, since when, next try, who must act.
 
 use std::process::ExitCode;
 
-use felhom_shared::desired::GuestSpec;
+use felhom_shared::desired::{DesiredState, GuestSpec};
 use felhom_shared::report::{HostState, Note, NoteKind, Outcome, StepOutcome};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::paint::{clean, json, line, word};
-use super::plan::{in_force, look, print_guest, print_note};
+use super::plan::{in_force, look, print_guest, print_note, print_storage};
 use super::setup::state_to_read;
 use super::{Cli, CliError};
+use crate::config::Config;
+use crate::item::ItemId;
 use crate::state::PastStep;
 
 /// How many of a guest's last steps are shown.
@@ -34,13 +36,16 @@ pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
     let fits = |spec: &&GuestSpec| {
         spec.name.as_str() == wanted || spec.vmid.to_string() == wanted || spec.guest_id.to_string() == wanted
     };
-    let spec = desired.guests.iter().find(fits).ok_or_else(|| CliError::NoGuest(wanted.to_owned()))?;
+    if desired.storage.iter().any(|spec| spec.storage.as_str() == wanted) {
+        return explain_storage(cli, &config, &desired, wanted);
+    }
+    let spec = desired.guests.iter().find(fits).ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
     let (_, plan) = look(&config, &desired)?;
     let guest = plan.guests.iter().find(|guest| guest.guest_id == spec.guest_id);
-    let guest = guest.ok_or_else(|| CliError::NoGuest(wanted.to_owned()))?;
+    let guest = guest.ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
     let state = state_to_read(&config)?;
     let past =
-        state.as_ref().map(|state| state.history(spec.guest_id, HISTORY)).transpose()?.unwrap_or_default();
+        state.as_ref().map(|state| state.history(&spec.guest_id.into(), HISTORY)).transpose()?.unwrap_or_default();
     let outcome = state.as_ref().map(|state| state.outcome_since(spec.guest_id)).transpose()?.flatten();
     // A fresh reading may already differ from the last cycle; then its outcome is as old as this moment.
     let since = outcome.filter(|(outcome, _)| *outcome == guest.outcome).map(|(_, since)| since);
@@ -69,11 +74,45 @@ pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
     notes.iter().skip(guest.notes.len()).for_each(print_note);
     let since = since.map(|since| format!(" since {since:.0}")).unwrap_or_default();
     line(&format!("it is {}{since}; {must_act}", word(guest.outcome)));
+    print_past(&past);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain_storage(
+    cli: &Cli,
+    config: &Config,
+    desired: &DesiredState,
+    wanted: &str,
+) -> Result<ExitCode, CliError> {
+    let (_, plan) = look(config, desired)?;
+    let storage = plan.storage.iter().find(|storage| storage.storage.as_str() == wanted);
+    let storage = storage.ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
+    let item = ItemId::Storage(storage.storage.clone());
+    let past = state_to_read(config)?.map(|state| state.history(&item, HISTORY)).transpose()?.unwrap_or_default();
+    let must_act = who_must_act(storage.outcome, failing(&past));
+    if cli.json {
+        json(&serde_json::json!({
+            "storage": storage.storage,
+            "outcome": storage.outcome,
+            "readiness": storage.readiness,
+            "must_act": must_act,
+            "notes": storage.notes,
+            "next_steps": storage.steps.iter().map(|step| format!("{}: {step}", step.word())).collect::<Vec<_>>(),
+            "history": past.iter().map(past_line).collect::<Vec<_>>(),
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_storage(storage);
+    line(&format!("it is {}, its drive is {}; {must_act}", word(storage.outcome), storage.readiness.word()));
+    print_past(&past);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_past(past: &[PastStep]) {
     if !past.is_empty() {
         line("last steps, newest first:");
         past.iter().for_each(|step| line(&format!("  {}", clean(&past_line(step)))));
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn past_line(past: &PastStep) -> String {

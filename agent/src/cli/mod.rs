@@ -52,10 +52,10 @@ enum Command {
         #[arg(long)]
         desired: Option<PathBuf>,
     },
-    /// Say why a guest is as it is: cause, since when, next try, who must act.
+    /// Say why a guest or a storage is as it is: cause, since when, next try, who must act.
     Explain {
-        /// Its name, VMID or guest id.
-        guest: String,
+        /// A guest's name, VMID or guest id, or a storage's name.
+        item: String,
     },
     /// Check everything the agent needs, and say what to do.
     Doctor,
@@ -73,7 +73,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Run => run::run(cli),
         Command::Status => status::status(cli),
         Command::Plan { desired } => plan::plan(cli, desired.as_deref()),
-        Command::Explain { guest } => explain::explain(cli, guest),
+        Command::Explain { item } => explain::explain(cli, item),
         Command::Doctor => doctor::doctor(cli),
         Command::Trust { trust } => trust::trust(cli, trust),
     };

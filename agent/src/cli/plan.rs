@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use felhom_shared::desired::DesiredState;
-use felhom_shared::report::{Class, NodeState, Note, NoteKind, Outcome};
+use felhom_shared::drive::{DriveReport, DurableId};
+use felhom_shared::id::StorageId;
+use felhom_shared::report::{Class, Failure, NodeState, Note, NoteKind, Outcome, Readiness};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -14,9 +16,14 @@ use super::{Cli, CliError};
 use crate::backoff::Backoff;
 use crate::class::class_of;
 use crate::config::Config;
-use crate::observe::ObservedHost;
+use crate::host::block::BlockDevices;
+use crate::observe::{ObservedHost, Reading};
 use crate::ops::Grants;
 use crate::plan::{GuestPlan, Limits, Plan, plan as make_plan};
+use crate::resources::storage::detect;
+use crate::resources::storage::observe::{Place, observe};
+use crate::resources::storage::plan::StoragePlan;
+use crate::state::State;
 
 const STEPS_WOULD_RUN: u8 = 10;
 const SOMETHING_IS_HELD: u8 = 11;
@@ -33,10 +40,10 @@ pub(super) fn plan(cli: &Cli, desired: Option<&Path>) -> Result<ExitCode, CliErr
     } else {
         print(&observed, &plan);
     }
-    let stuck = |guest: &GuestPlan| guest.outcome >= Outcome::Held;
-    Ok(if plan.guests.iter().any(stuck) || matches!(observed.node, NodeState::Unreadable { .. }) {
+    let stuck = |outcome: Outcome| outcome >= Outcome::Held;
+    Ok(if plan.outcomes().any(stuck) || matches!(observed.node, NodeState::Unreadable { .. }) {
         ExitCode::from(SOMETHING_IS_HELD)
-    } else if plan.guests.iter().any(|guest| !guest.steps.is_empty()) {
+    } else if !plan.is_idle() {
         ExitCode::from(STEPS_WOULD_RUN)
     } else {
         ExitCode::SUCCESS
@@ -62,13 +69,32 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
     let budget_left = config.change_budget_per_hour.saturating_sub(spent);
     let pve = pve(config)?;
     let mut observer = observer(config, &pve);
-    let observed = block_on(async { Ok(observer.observe(desired).await) })?;
+    let marks = state.as_ref().map(State::drive_marks).transpose()?.unwrap_or_default();
+    let observed = block_on(async {
+        let mut observed = observer.observe(desired).await;
+        if !desired.storage.is_empty() {
+            let place = Place { root: &config.drives_root, state_dir: &config.state_dir };
+            let known = (config.host_id, drives(config), marks);
+            observed.storages = Some(observe(&pve, place, &desired.storage, known).await);
+        }
+        Ok(observed)
+    })?;
     let backoff = Backoff::default();
     let grants = Grants::NONE;
     let lost = state.map(|state| state.lost_creations(desired, &observed)).transpose()?.unwrap_or_default();
     let limits = Limits { now, budget_left, backoff: &backoff, grants, lost: &lost, blocked: false };
     let plan = make_plan(desired, &observed, limits);
     Ok((observed, plan))
+}
+
+fn drives(config: &Config) -> Reading<Vec<DriveReport>> {
+    match BlockDevices::new(&config.drives_root).read() {
+        Ok(devices) => Reading::Present(detect(&devices)),
+        Err(error) => {
+            let text = format!("the drives of this box cannot be read: {error}");
+            Reading::Unreadable(Failure { code: "drives_unreadable".to_owned(), text })
+        }
+    }
 }
 
 fn print(observed: &ObservedHost, plan: &Plan) {
@@ -78,18 +104,21 @@ fn print(observed: &ObservedHost, plan: &Plan) {
         }
         NodeState::Unreadable { text, .. } => line(&paint(Tone::Bad, text)),
     }
-    for guest in &plan.guests {
-        print_guest(guest);
-    }
+    plan.storage.iter().for_each(print_storage);
+    plan.guests.iter().for_each(print_guest);
     for guest in &plan.unmanaged {
         let text = format!("{:>9}  {}  unmanaged, left alone ({})", guest.vmid, guest.name, guest.status);
         line(&paint(Tone::Quiet, &text));
     }
-    let changed = plan.guests.iter().filter(|guest| !guest.steps.is_empty()).count();
-    let steps: usize = plan.guests.iter().map(|guest| guest.steps.len()).sum();
-    let held =
-        plan.guests.iter().flat_map(|guest| &guest.notes).filter(|note| note.kind == NoteKind::Held).count();
-    let (steps, changed) = (counted(steps, "step"), counted(changed, "guest"));
+    let guests = plan.guests.iter().map(|guest| (guest.steps.len(), &guest.notes));
+    let items = plan.storage.iter().map(|storage| (storage.steps.len(), &storage.notes)).chain(guests);
+    let (mut changed, mut steps, mut held) = (0, 0, 0);
+    for (of_item, notes) in items {
+        changed += usize::from(of_item > 0);
+        steps += of_item;
+        held += notes.iter().filter(|note| note.kind == NoteKind::Held).count();
+    }
+    let (steps, changed) = (counted(steps, "step"), counted(changed, "item"));
     line(&format!("{steps} on {changed}; {held} held for a signature; nothing was done"));
 }
 
@@ -101,21 +130,24 @@ fn counted(count: usize, noun: &str) -> String {
 pub(super) fn print_guest(guest: &GuestPlan) {
     let name = paint(Tone::Bold, &guest.name);
     line(&format!("{:>9}  {name}  {}  {}", guest.vmid, guest.kind.as_str(), outcome(guest.outcome)));
-    for step in &guest.steps {
-        let class = match class_of(step) {
-            Class::Routine => "",
-            Class::Guarded => " (guarded)",
-        };
-        line(&format!(
-            "           {} {}{class}: {}",
-            paint(Tone::Busy, "+"),
-            step.word(),
-            clean(&step.to_string())
-        ));
-    }
-    for note in &guest.notes {
-        print_note(note);
-    }
+    guest.steps.iter().for_each(|step| print_step(step.word(), class_of(step), &step.to_string()));
+    guest.notes.iter().for_each(print_note);
+}
+
+pub(super) fn print_storage(storage: &StoragePlan) {
+    let name = paint(Tone::Bold, storage.storage.as_str());
+    let at = storage.name.as_deref().unwrap_or(storage.readiness.word());
+    line(&format!("{:>9}  {name}  storage for {}  {}", clean(at), storage.role.word(), outcome(storage.outcome)));
+    storage.steps.iter().for_each(|step| print_step(step.word(), step.class(), &step.to_string()));
+    storage.notes.iter().for_each(print_note);
+}
+
+fn print_step(word: &str, class: Class, detail: &str) {
+    let class = match class {
+        Class::Routine => "",
+        Class::Guarded => " (guarded)",
+    };
+    line(&format!("           {} {word}{class}: {}", paint(Tone::Busy, "+"), clean(detail)));
 }
 
 pub(super) fn print_note(note: &Note) {
@@ -130,6 +162,7 @@ pub(super) fn print_note(note: &Note) {
 #[derive(Serialize)]
 struct Shown<'a> {
     node: &'a NodeState,
+    storage: Vec<ShownStorage<'a>>,
     guests: Vec<ShownGuest<'a>>,
     unmanaged: &'a [felhom_shared::report::UnmanagedGuest],
 }
@@ -139,6 +172,16 @@ struct ShownGuest<'a> {
     guest_id: felhom_shared::id::GuestId,
     vmid: felhom_shared::id::Vmid,
     name: &'a str,
+    outcome: Outcome,
+    steps: Vec<ShownStep>,
+    notes: &'a [Note],
+}
+
+#[derive(Serialize)]
+struct ShownStorage<'a> {
+    storage: &'a StorageId,
+    durable_id: &'a DurableId,
+    readiness: Readiness,
     outcome: Outcome,
     steps: Vec<ShownStep>,
     notes: &'a [Note],
@@ -165,6 +208,19 @@ impl<'a> Shown<'a> {
                 .collect(),
             notes: &guest.notes,
         });
-        Self { node: &observed.node, guests: guests.collect(), unmanaged: &plan.unmanaged }
+        let storage = plan.storage.iter().map(|storage| ShownStorage {
+            storage: &storage.storage,
+            durable_id: &storage.durable_id,
+            readiness: storage.readiness,
+            outcome: storage.outcome,
+            steps: storage
+                .steps
+                .iter()
+                .map(|step| ShownStep { step: step.word(), class: step.class(), detail: step.to_string() })
+                .collect(),
+            notes: &storage.notes,
+        });
+        let storage = storage.collect();
+        Self { node: &observed.node, storage, guests: guests.collect(), unmanaged: &plan.unmanaged }
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     let cycle = Cycle::new(pve.clone(), state.clone(), ops, observer, config.change_budget_per_hour);
     tracing::info!(host.id = %config.host_id, "felhom-agent {} starts", env!("CARGO_PKG_VERSION"));
     block_on(async move {
-        let cycle = cycle.with_drives(Attached::of(BlockDevices::new(config.drives_root)));
+        let drives = Attached::of(BlockDevices::new(&config.drives_root));
+        let cycle = cycle.with_drives(drives, config.drives_root);
         let metrics = config.metrics.textfile.map(Textfile::new);
         let daemon = Daemon::new(config.host_id, hub, pve, state, cycle)
             .with_metrics(metrics)

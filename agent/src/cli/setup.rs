@@ -37,8 +37,8 @@ pub enum CliError {
         "no document is in force yet: the hub has not published one, or `felhom-agent run` has not fetched it"
     )]
     NoDocument,
-    #[error("no guest {0:?} in the document in force; `felhom-agent status` lists them")]
-    NoGuest(String),
+    #[error("no guest and no storage {0:?} in the document in force; `felhom-agent status` lists them")]
+    NoItem(String),
     #[error("another agent runs on this state (it holds {0})")]
     Locked(PathBuf),
     #[error(

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use felhom_shared::drive::DriveReport;
-use felhom_shared::report::{HostState, NodeState};
+use felhom_shared::report::{HostState, NodeState, StorageReport};
 
 use super::paint::{Tone, clean, json, line, outcome, paint};
 use super::setup::state_to_read;
@@ -58,6 +58,7 @@ fn print(report: &HostState) {
     for guest in &report.unmanaged {
         line(&paint(Tone::Quiet, &format!("{:>9}  {}  unmanaged", guest.vmid, guest.name)));
     }
+    report.storage.iter().for_each(storage);
     report.drives.iter().for_each(drive);
     for pending in &report.ops.pending {
         line(&paint(Tone::Busy, &format!("to be signed: {}", clean(&pending.text))));
@@ -70,6 +71,15 @@ fn print(report: &HostState) {
     }
     if report.journal_open > 0 {
         line(&paint(Tone::Busy, &format!("{} steps are open in the journal", report.journal_open)));
+    }
+}
+
+fn storage(storage: &StorageReport) {
+    let at = storage.name.as_deref().unwrap_or(storage.readiness.word());
+    let name = paint(Tone::Bold, storage.storage.as_str());
+    line(&format!("{:>9}  {name}  storage for {}  {}", clean(at), storage.role.word(), outcome(storage.outcome)));
+    for note in &storage.notes {
+        line(&format!("           {}: {}", note.code, clean(&note.text)));
     }
 }
 

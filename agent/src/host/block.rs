@@ -91,6 +91,11 @@ impl BlockDevices {
         Ok(drives)
     }
 
+    /// Whether anything is mounted exactly here.
+    pub fn is_mount_point(&self, at: &Path) -> io::Result<bool> {
+        Ok(Mounts::read(&self.root)?.is_mount_point(at))
+    }
+
     /// Whether a device of this name counts as a drive.
     #[must_use]
     pub fn is_drive(&self, name: &str) -> bool {

@@ -2,5 +2,10 @@
 //! which somebody with more rights looks at once more before doing it: the process that reads the network has none.
 
 pub mod block;
+pub mod clerk;
+pub mod command;
+mod desk;
 pub mod device_events;
+pub mod marker;
+mod mount_unit;
 pub mod unfinished;

@@ -42,6 +42,7 @@ fn end(node: NodeState, guests: Vec<GuestReport>) -> CycleEnd {
         node,
         guests,
         unmanaged: Vec::new(),
+        storage: Vec::new(),
         drives: Vec::new(),
         journal_open: 2,
         ops: felhom_shared::report::OpsState::default(),

@@ -28,7 +28,7 @@ pub use node::{CpuInfo, NodeEntry, NodeStatus, Usage, Version};
 pub use property::{
     InvalidProperty, PropertyKind, PropertyString, same_meaning, satisfies, size_bytes, size_text, tag_set,
 };
-pub use storage::{StorageStatus, TemplateDownload, Volume};
+pub use storage::{StorageDefinition, StorageStatus, TemplateDownload, Volume};
 pub use tasks::{TaskEntry, TaskExit, TaskFilter, TaskSource, TaskStatus};
 pub use token::{ApiToken, InvalidToken};
 pub use transport::{Params, Pve, PveSetupError};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use felhom_shared::id::{FileName, NodeName, StorageId};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::error::PveError;
@@ -39,6 +40,38 @@ pub struct StorageStatus {
     /// Whether other nodes are said to see the same content.
     #[serde(default, deserialize_with = "lenient::boolean")]
     pub shared: bool,
+}
+
+/// A storage as PVE defines it for the whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct StorageDefinition {
+    /// Its id.
+    pub storage: String,
+    /// `dir`, `zfspool`, `pbs`, ….
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where a `dir` lies.
+    #[serde(default)]
+    pub path: String,
+    /// What may lie on it; PVE gives it in random order.
+    #[serde(default, deserialize_with = "comma_set")]
+    pub content: BTreeSet<String>,
+    /// Whether it is switched off.
+    #[serde(default, deserialize_with = "truth")]
+    pub disable: bool,
+    /// Whether PVE refuses it where nothing is mounted.
+    #[serde(default, deserialize_with = "truth")]
+    pub is_mountpoint: bool,
+    /// Whether PVE makes its folder where it is missing.
+    #[serde(default = "yes", rename = "create-base-path", deserialize_with = "truth")]
+    pub create_base_path: bool,
+    /// Of all definitions together.
+    #[serde(default)]
+    pub digest: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A volume, template or backup on a storage.
@@ -93,6 +126,32 @@ impl Pve {
         self.get(&path(&["nodes", node.as_str(), "storage"]), &[]).await
     }
 
+    /// Definitions of the storages *that the token may see*.
+    pub async fn storage_definitions(&self) -> Result<Vec<StorageDefinition>, PveError> {
+        self.get("/storage", &[]).await
+    }
+
+    /// Makes a storage of what is there. PVE activates it on this node, and takes it back where that fails.
+    pub async fn define_storage(&self, params: &Params) -> Result<(), PveError> {
+        self.post::<IgnoredAny>("/storage", params).await.map(drop)
+    }
+
+    /// Changes a definition that still has this digest.
+    pub async fn change_storage(
+        &self,
+        storage: &StorageId,
+        set: &Params,
+        delete: &[String],
+        digest: &str,
+    ) -> Result<(), PveError> {
+        let mut params = set.clone();
+        if !delete.is_empty() {
+            params.insert("delete".to_owned(), delete.join(","));
+        }
+        params.insert("digest".to_owned(), digest.to_owned());
+        self.put::<IgnoredAny>(&path(&["storage", storage.as_str()]), &params).await.map(drop)
+    }
+
     /// What lies on a storage; `content` narrows it to `vztmpl`, `backup`, ….
     pub async fn storage_content(
         &self,
@@ -123,6 +182,12 @@ impl Pve {
         let path = path(&["nodes", node.as_str(), "storage", storage.as_str(), "download-url"]);
         self.post(&path, &params).await
     }
+}
+
+/// `is_mountpoint` may also be a path. One odd storage must not hide all others.
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let text = lenient::text(deserializer)?;
+    Ok(!["", "0", "no", "off", "false"].contains(&text.as_str()))
 }
 
 fn comma_set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {

@@ -3,8 +3,7 @@
 //! An entry without an outcome is *open*: the agent was stopped in between, and adoption must find out what
 //! became of it before anything else happens to that guest.
 
-use felhom_shared::desired::GuestKind;
-use felhom_shared::id::{GuestId, Vmid};
+use felhom_shared::id::Vmid;
 use felhom_shared::report::{Failure, ReceiptState, StepOutcome};
 use jiff::Timestamp;
 use rusqlite::params;
@@ -14,6 +13,7 @@ use serde::de::value::StrDeserializer;
 use super::memory::JournalSummary;
 use super::op_ledger::Row;
 use super::{State, StateError};
+use crate::item::{Item, ItemId};
 use crate::pve::Upid;
 use crate::step::Step;
 
@@ -24,12 +24,8 @@ pub struct EntryId(i64);
 /// What is about to be done.
 #[derive(Debug, Clone)]
 pub struct JournalEntry<'a> {
-    /// To which guest.
-    pub guest_id: GuestId,
-    /// Its number on the node.
-    pub vmid: Vmid,
-    /// Its kind.
-    pub kind: GuestKind,
+    /// To what.
+    pub item: Item,
     /// The step.
     pub step: &'a Step,
     /// The cycle it belongs to: guests changed are counted per cycle.
@@ -43,12 +39,8 @@ pub struct JournalEntry<'a> {
 pub struct OpenEntry {
     /// Its number.
     pub id: EntryId,
-    /// To which guest.
-    pub guest_id: GuestId,
-    /// Its number on the node.
-    pub vmid: Vmid,
-    /// Its kind.
-    pub kind: GuestKind,
+    /// To what.
+    pub item: Item,
     /// The step.
     pub step: Step,
     /// When it began.
@@ -111,11 +103,11 @@ impl State {
         // A guarded step and its operation begin in one write: never one without the other.
         self.in_one(|sql, state| {
             sql.execute(
-                "INSERT INTO journal (guest_id, vmid, kind, step, cycle, began_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO journal (item, vmid, kind, step, cycle, began_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
-                    entry.guest_id.to_string(),
-                    entry.vmid.get(),
-                    entry.kind.as_str(),
+                    entry.item.id().to_string(),
+                    entry.item.guest().map(|(vmid, _)| vmid.get()),
+                    entry.item.guest().map(|(_, kind)| kind.as_str()),
                     step,
                     entry.cycle.cast_signed(),
                     entry.now.as_millisecond()
@@ -186,22 +178,20 @@ impl State {
         }
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT id, guest_id, vmid, kind, step, began_at_ms, upid FROM journal WHERE outcome IS NULL ORDER BY id",
+            "SELECT id, item, vmid, kind, step, began_at_ms, upid FROM journal WHERE outcome IS NULL ORDER BY id",
         )?;
         let rows = statement.query_map([], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
-                (row.get::<_, String>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?),
+                (row.get::<_, String>(1)?, row.get::<_, Option<u32>>(2)?, row.get::<_, Option<String>>(3)?),
                 (row.get::<_, String>(4)?, row.get::<_, i64>(5)?, row.get::<_, Option<String>>(6)?),
             ))
         })?;
         rows.map(|row| {
-            let (id, (guest_id, vmid, kind), (step, began_at_ms, upid)) = row?;
+            let (id, item, (step, began_at_ms, upid)) = row?;
             Ok(OpenEntry {
                 id: EntryId(id),
-                guest_id: guest_id.parse().map_err(damaged)?,
-                vmid: Vmid::new(vmid).map_err(damaged)?,
-                kind: read_word(&kind)?,
+                item: read_item(item)?,
                 step: serde_json::from_str(&step).map_err(damaged)?,
                 began_at: Timestamp::from_millisecond(began_at_ms).map_err(damaged)?,
                 upid: upid.map(|upid| upid.parse()).transpose().map_err(damaged)?,
@@ -242,7 +232,7 @@ impl State {
         }
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT count(*) FROM (SELECT DISTINCT guest_id, cycle FROM journal WHERE began_at_ms >= ?1)",
+            "SELECT count(*) FROM (SELECT DISTINCT item, cycle FROM journal WHERE began_at_ms >= ?1 AND vmid IS NOT NULL)",
         )?;
         Ok(statement.query_row([since.as_millisecond()], |row| row.get::<_, u32>(0))?)
     }
@@ -252,13 +242,13 @@ impl State {
         Ok(self.summary()?.last_cycle + 1)
     }
 
-    /// The newest entries of a guest.
-    pub fn history(&self, guest_id: GuestId, most: u32) -> Result<Vec<PastStep>, StateError> {
+    /// The newest entries of an item.
+    pub fn history(&self, item: &ItemId, most: u32) -> Result<Vec<PastStep>, StateError> {
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT step, began_at_ms, outcome, failure FROM journal WHERE guest_id = ?1 ORDER BY id DESC LIMIT ?2",
+            "SELECT step, began_at_ms, outcome, failure FROM journal WHERE item = ?1 ORDER BY id DESC LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![guest_id.to_string(), most], |row| {
+        let rows = statement.query_map(params![item.to_string(), most], |row| {
             let texts = (row.get::<_, String>(0)?, row.get::<_, Option<String>>(2)?);
             Ok((texts, row.get::<_, i64>(1)?, row.get::<_, Option<String>>(3)?))
         })?;
@@ -281,6 +271,16 @@ impl State {
             [before.as_millisecond()],
         )?;
         Ok(())
+    }
+}
+
+fn read_item((item, vmid, kind): (String, Option<u32>, Option<String>)) -> Result<Item, StateError> {
+    match (item.parse().map_err(damaged)?, vmid, kind) {
+        (ItemId::Guest(guest_id), Some(vmid), Some(kind)) => {
+            Ok(Item::Guest { guest_id, vmid: Vmid::new(vmid).map_err(damaged)?, kind: read_word(&kind)? })
+        }
+        (ItemId::Storage(storage), None, None) => Ok(Item::Storage(storage)),
+        (item, ..) => Err(damaged(format!("{item} has the wrong number or kind"))),
     }
 }
 

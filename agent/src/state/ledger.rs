@@ -149,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, StateError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         serde_json::from_str(&text)
             .map(Some)
@@ -172,7 +172,7 @@ impl State {
         Ok(text)
     }
 
-    pub(super) fn put<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StateError> {
+    pub(crate) fn put<T: Serialize>(&self, name: &'static str, value: &T) -> Result<(), StateError> {
         put(&self.sql(), name, value)
     }
 }

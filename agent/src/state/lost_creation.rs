@@ -48,7 +48,7 @@ impl State {
     fn lost_creation(&self, guest_id: GuestId) -> Result<Option<LostCreation>, StateError> {
         let sql = self.sql();
         let mut statement = sql.prepare_cached(
-            "SELECT step, outcome, vmid, upid FROM journal WHERE guest_id = ?1 ORDER BY id DESC LIMIT ?2",
+            "SELECT step, outcome, vmid, upid FROM journal WHERE item = ?1 ORDER BY id DESC LIMIT ?2",
         )?;
         let mut rows = statement.query((guest_id.to_string(), LOOK_BACK))?;
         while let Some(row) = rows.next()? {

@@ -90,9 +90,9 @@ CREATE TABLE IF NOT EXISTS document (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS journal (
     id INTEGER PRIMARY KEY,
-    guest_id TEXT NOT NULL,
-    vmid INTEGER NOT NULL,
-    kind TEXT NOT NULL,
+    item TEXT NOT NULL,
+    vmid INTEGER,
+    kind TEXT,
     step TEXT NOT NULL,
     cycle INTEGER NOT NULL,
     began_at_ms INTEGER NOT NULL,

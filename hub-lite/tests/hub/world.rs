@@ -244,6 +244,7 @@ pub(crate) fn report(host_id: HostId, number: u64) -> HostReport {
         node: NodeState::Unreadable { code: "test".to_owned(), text: "no node".to_owned() },
         guests: vec![],
         unmanaged: vec![],
+        storage: Vec::new(),
         drives: Vec::new(),
         journal_open: number,
         ops: OpsState::default(),

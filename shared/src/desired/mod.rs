@@ -6,6 +6,7 @@
 mod guest;
 mod maintenance;
 mod parse;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,9 @@ pub use guest::{
 };
 pub use maintenance::{Weekday, Window};
 pub use parse::{DesiredError, digest};
+pub use storage::{
+    ContentType, DriveClass, Filesystem, StorageAction, StorageRole, StorageSpec,
+};
 
 use crate::id::Label;
 
@@ -35,6 +39,9 @@ pub struct DesiredState {
     /// The guests. One that is missing here becomes unmanaged; only `presence: absent` asks for destruction.
     #[serde(default)]
     pub guests: Vec<GuestSpec>,
+    /// Drives and the storages they become. One that is missing here is left as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub storage: Vec<StorageSpec>,
 }
 
 /// Who the box is, for people. Authority never comes from here.

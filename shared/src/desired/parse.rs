@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
+use super::storage;
 use super::{Checksum, DESIRED_VERSION, DesiredState, GuestKind, GuestSpec, MountSource, Source, Window};
 use crate::limits::{CORES_MAX, DESIRED_BYTES_MAX, GUESTS_MAX, MEMORY_MIB_MAX, VOLUME_GIB_MAX};
 
@@ -109,11 +110,11 @@ impl DesiredState {
             }
             check_guest(&at, guest)?;
         }
-        Ok(())
+        storage::check(&self.storage)
     }
 }
 
-fn invalid<T>(at: impl Into<String>, reason: impl Into<String>) -> Result<T, DesiredError> {
+pub(super) fn invalid<T>(at: impl Into<String>, reason: impl Into<String>) -> Result<T, DesiredError> {
     Err(DesiredError::Invalid { at: at.into(), reason: reason.into() })
 }
 

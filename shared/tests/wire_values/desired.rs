@@ -51,6 +51,7 @@ pub(crate) fn least() -> DesiredState {
         identity: Identity { name: label("box"), customer: None },
         maintenance_window: None,
         guests: vec![guest],
+        storage: Vec::new(),
     }
 }
 

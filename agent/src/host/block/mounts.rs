@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) struct Mounts {
     /// By `major:minor`.
@@ -13,6 +13,8 @@ pub(super) struct Mounts {
     /// By ZFS pool.
     by_pool: BTreeMap<String, Vec<String>>,
     swaps: Vec<String>,
+    /// Of all of these and of every other kind.
+    points: Vec<PathBuf>,
 }
 
 impl Mounts {
@@ -23,6 +25,7 @@ impl Mounts {
             by_source: BTreeMap::new(),
             by_pool: BTreeMap::new(),
             swaps: swaps(&fs::read_to_string(root.join("proc/swaps")).unwrap_or_default()),
+            points: Vec::new(),
         };
         for line in text.lines() {
             // A line that says less than it must says nothing.
@@ -36,6 +39,7 @@ impl Mounts {
         let (before, after) = line.split_once(" - ")?;
         let mut words = before.split(' ').skip(2);
         let (number, _, point) = (words.next()?, words.next()?, unescaped(words.next()?));
+        self.points.push(PathBuf::from(&point));
         let (format, rest) = after.split_once(' ')?;
         let source = unescaped(rest.split(' ').next()?);
         let (map, key) = match (format, source.strip_prefix("/dev/")) {
@@ -50,6 +54,10 @@ impl Mounts {
     pub(super) fn of(&self, number: &str, name: &str) -> Vec<String> {
         let points = [self.by_number.get(number), self.by_source.get(name)];
         points.into_iter().flatten().flatten().cloned().collect()
+    }
+
+    pub(super) fn is_mount_point(&self, at: &Path) -> bool {
+        self.points.iter().any(|point| point == at)
     }
 
     pub(super) fn of_pool(&self, pool: &str) -> Vec<String> {
@@ -109,6 +117,7 @@ mod tests {
         assert_eq!(mounts.of("8:1", "sda1"), ["/mnt/a b", "/bind"]);
         assert_eq!(mounts.of("8:16", "sdb"), ["/srv"]);
         assert_eq!(mounts.of_pool("rpool"), ["/"]);
+        assert!(mounts.is_mount_point(Path::new("/mnt/a b")) && !mounts.is_mount_point(Path::new("/mnt")));
         assert!(mounts.of_pool("rpool2").is_empty() && mounts.of("8:2", "sda2").is_empty());
     }
 

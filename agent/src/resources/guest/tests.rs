@@ -137,6 +137,7 @@ fn apply(seen: &mut Reading<SeenGuest>, spec: &GuestSpec, step: &Step) {
         Step::ShutdownGuest { .. } => present(seen).entry.status = GuestStatus::Stopped,
         Step::DestroyGuest(_) | Step::ClearUnfinished(_) => *seen = Reading::Absent,
         Step::FetchFile(_)
+        | Step::Storage(_)
         | Step::CloneGuest(_)
         | Step::RebootGuest { .. }
         | Step::RollbackGuest(_)
@@ -187,9 +188,10 @@ fn host(guests: impl IntoIterator<Item = (GuestSpec, Reading<SeenGuest>)>) -> (D
         identity: Identity { name: Label::new("box").unwrap(), customer: None },
         maintenance_window: None,
         guests: Vec::new(),
+        storage: Vec::new(),
     };
     let node = NodeState::Present { node: NodeName::new("pve1").unwrap(), pve_version: "9.2".to_owned() };
-    let mut observed = ObservedHost { node, guests: BTreeMap::new(), missing: BTreeMap::new() };
+    let mut observed = ObservedHost { node, guests: BTreeMap::new(), missing: BTreeMap::new(), storages: None };
     for (spec, seen) in guests {
         match seen {
             Reading::Present(guest) => drop(observed.guests.insert(spec.vmid, guest)),
@@ -437,7 +439,7 @@ fn the_budget_and_the_back_off_take_steps_back() {
     let (desired, observed) = host(specs.map(|spec| (spec, Reading::Absent)));
     let mut backoff = Backoff::default();
     let failure = Failure { code: "pve_locked".to_owned(), text: "locked".to_owned() };
-    backoff.failed(failing, failure, Timestamp::UNIX_EPOCH);
+    backoff.failed(failing.into(), failure, Timestamp::UNIX_EPOCH);
     let plan = plan(&desired, &observed, Limits { budget_left: 1, ..limits(&backoff) });
     let outcomes: Vec<_> = plan.guests.iter().map(|guest| guest.outcome).collect();
     assert_eq!(outcomes, [Outcome::Failed, Outcome::Converging, Outcome::Waiting]);

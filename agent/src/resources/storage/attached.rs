@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use felhom_shared::drive::DriveReport;
 use felhom_shared::id::NodeName;
+use felhom_shared::report::Failure;
 
 use super::detect;
 use crate::host::block::BlockDevices;
 use crate::host::device_events::DeviceEvents;
+use crate::observe::Reading;
 use crate::pve::{DiskEntry, Pve, PveError};
 
 /// In case an event was lost.
@@ -30,6 +32,8 @@ pub struct Attached {
     told: bool,
     drives: Vec<DriveReport>,
     read_at: Option<Instant>,
+    /// Why the last reading came to nothing.
+    failure: Option<Failure>,
     health: BTreeMap<String, Health>,
     health_read_at: Option<Instant>,
 }
@@ -50,6 +54,7 @@ impl Attached {
             told: false,
             drives: Vec::new(),
             read_at: None,
+            failure: Some(unread("nobody looks at them here")),
             health: BTreeMap::new(),
             health_read_at: None,
         }
@@ -108,6 +113,21 @@ impl Attached {
         &self.drives
     }
 
+    /// The drives as they are now; what could not be read is not what was read before.
+    #[must_use]
+    pub fn reading(&self) -> Reading<Vec<DriveReport>> {
+        match &self.failure {
+            Some(failure) => Reading::Unreadable(failure.clone()),
+            None => Reading::Present(self.drives.clone()),
+        }
+    }
+
+    /// The drives as they were last read.
+    #[must_use]
+    pub fn known(&self) -> &[DriveReport] {
+        &self.drives
+    }
+
     /// Reads the drives. Whether they are others than before.
     fn read(&mut self) -> bool {
         let Some(devices) = &self.devices else { return false };
@@ -116,9 +136,11 @@ impl Attached {
             Ok(found) => detect(&found),
             Err(error) => {
                 tracing::warn!("the drives of this box cannot be read: {error}");
+                self.failure = Some(unread(&error.to_string()));
                 return false;
             }
         };
+        self.failure = None;
         drives.iter_mut().for_each(|drive| self.put_health(drive));
         let others = drives != self.drives;
         if others {
@@ -144,6 +166,11 @@ impl Attached {
         let known = self.health.get(&drive.name).cloned().unwrap_or_default();
         (drive.health, drive.life_left_percent) = (known.word, known.life_left_percent);
     }
+}
+
+fn unread(why: &str) -> Failure {
+    let text = format!("the drives of this box cannot be read: {why}");
+    Failure { code: "drives_unreadable".to_owned(), text }
 }
 
 /// By name as of now. A drive behind a USB bridge is not asked: it can hang the call for all of them.

@@ -1,9 +1,20 @@
 //! Storage: the box says what is attached, the operator says what it is for, the agent brings the two together.
 //!
-//! So far the first third: what is attached, and what it is known by.
+//! A drive is known by what is written on it and by its maker's words, never by where it is plugged in. Once taken, it
+//! carries a marker, and is used only while that marker is read through the mount.
 
+pub mod apply;
 mod attached;
 mod detect;
+pub mod live;
+mod mark;
+pub mod observe;
+pub mod plan;
+mod resolve;
+pub mod step;
+#[cfg(test)]
+mod tests;
 
 pub use attached::Attached;
 pub use detect::detect;
+pub use mark::{DriveMark, DriveMarks};

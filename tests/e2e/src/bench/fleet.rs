@@ -69,6 +69,7 @@ fn report(number: u32, variant: usize) -> Vec<u8> {
             node: NodeState::Present { node, pve_version: "9.0.11".to_owned() },
             guests: Vec::new(),
             unmanaged: Vec::new(),
+            storage: Vec::new(),
             drives: Vec::new(),
             journal_open: 0,
             ops: OpsState::default(),

@@ -1,0 +1,226 @@
+//! `felhom-host`: does what the agent asks for drives. Root, without a network, started by systemd when something is asked.
+//!
+//! It believes nothing of a request but what it names. The drive is looked for again, and is left alone when it cannot be
+//! told from another, belongs to the box, is held by anything or is mounted elsewhere. It unmounts only what is mounted
+//! below `/mnt/felhom`, and overwrites no file on a drive.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use felhom_shared::drive::{Content, DriveReport, DurableId};
+use felhom_shared::report::Failure;
+use uuid::Uuid;
+
+use super::block::BlockDevices;
+use super::command::{ANSWERS, HostCommand, MarkDrive, MountDrive, REQUESTS};
+use super::marker::{FILE_NAME, mount_point};
+use super::mount_unit;
+use crate::resources::storage::detect;
+
+const UNITS: &str = "etc/systemd/system";
+/// More than any request has.
+const REQUEST_BYTES_MAX: u64 = 16 * 1024;
+
+/// Runs a tool of the host; its words when it fails.
+pub type RunTool<'a> = &'a dyn Fn(&str, &[&str]) -> Result<(), String>;
+
+/// Who does it.
+pub struct Clerk<'a> {
+    /// `/`, but in tests.
+    pub root: &'a Path,
+    /// `systemctl`, `umount` and `chattr`.
+    pub tool: RunTool<'a>,
+}
+
+/// Runs a tool and waits for it.
+pub fn run_tool(program: &str, args: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program} {}: {} ({})", args.join(" "), said.trim(), output.status))
+}
+
+impl Clerk<'_> {
+    /// Takes every request from the desk, the oldest name first, and answers those that could not be done.
+    pub fn serve(&self, state_dir: &Path) -> io::Result<()> {
+        let (requests, answers) = (state_dir.join(REQUESTS), state_dir.join(ANSWERS));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&answers)?;
+        let mut names: Vec<_> = fs::read_dir(&requests)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+        names.sort();
+        for name in names {
+            let request = requests.join(&name);
+            let answer = answers.join(&name);
+            if let Err(failure) = self.take(&request) {
+                tracing::warn!(code = failure.code, "{}: {}", request.display(), failure.text);
+                fs::write(&answer, serde_json::to_vec(&failure).expect("two texts"))?;
+            }
+            // Asked and answered, or asked by nobody we know.
+            match fs::remove_file(&request) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, request: &Path) -> Result<(), Failure> {
+        let size = fs::symlink_metadata(request).map_err(|error| unread(&error))?;
+        if !size.is_file() || size.len() > REQUEST_BYTES_MAX {
+            return Err(failed("host_command_unknown", "it is no request".to_owned()));
+        }
+        let bytes = fs::read(request).map_err(|error| unread(&error))?;
+        let command: HostCommand = serde_json::from_slice(&bytes)
+            .map_err(|error| failed("host_command_unknown", format!("it cannot be read: {error}")))?;
+        self.execute(&command)
+    }
+
+    /// Does one thing, or says why not.
+    pub fn execute(&self, command: &HostCommand) -> Result<(), Failure> {
+        match command {
+            HostCommand::MountDrive(mount) => self.mount(mount),
+            HostCommand::UnmountDrive(unmount) => {
+                let at = mount_point(Path::new("/"), &unmount.storage);
+                let stopped = (self.tool)("systemctl", &["stop", "--", &mount_unit::name(&unmount.storage)]);
+                if self.is_mounted(&at)? {
+                    // Its files may be open, and its drive does not come back under this name.
+                    self.run("umount", &["--lazy", "--", &at.display().to_string()])
+                } else {
+                    stopped.map_err(|said| failed("unmount_failed", said))
+                }
+            }
+            HostCommand::MarkDrive(mark) => self.mark(mark),
+        }
+    }
+
+    fn mount(&self, mount: &MountDrive) -> Result<(), Failure> {
+        let at = mount_point(Path::new("/"), &mount.storage);
+        let content = self.find(mount.uuid)?;
+        if content.format.as_deref() != Some(mount.filesystem.word()) {
+            let found = content.format.as_deref().unwrap_or("nothing that is known");
+            return Err(failed("filesystem_differs", format!("{} holds {found}", content.name)));
+        }
+        if let Some(elsewhere) = content.mounted_at.iter().find(|point| Path::new(point) != at) {
+            let text = format!("{} is mounted at {elsewhere}: unmount it there first", content.name);
+            return Err(failed("drive_mounted_elsewhere", text));
+        }
+        if !self.is_mounted(&at)? {
+            self.seal(&mount_point(self.root, &mount.storage))?;
+        }
+        let mut written = false;
+        for file in mount_unit::files(mount) {
+            written |= put(&self.root.join(UNITS).join(&file.path), &file.text).map_err(|error| {
+                failed("mount_failed", format!("the unit {} cannot be written: {error}", file.path))
+            })?;
+        }
+        let unit = mount_unit::name(&mount.storage);
+        if written {
+            self.run("systemctl", &["daemon-reload"])?;
+        }
+        self.run("systemctl", &["--quiet", "enable", "--", &unit])?;
+        self.run("systemctl", &["start", "--", &unit])
+    }
+
+    /// The empty folder, which nobody may write to: what is meant for the drive must not end up under it.
+    fn seal(&self, folder: &Path) -> Result<(), Failure> {
+        let made = fs::create_dir_all(folder);
+        made.map_err(|error| failed("mount_failed", format!("{} cannot be made: {error}", folder.display())))?;
+        // Not every root file system knows this; PVE's own look at the mount point is there as well.
+        if let Err(said) = (self.tool)("chattr", &["+i", "--", &folder.display().to_string()]) {
+            tracing::debug!("{said}");
+        }
+        Ok(())
+    }
+
+    fn mark(&self, mark: &MarkDrive) -> Result<(), Failure> {
+        let at = mount_point(Path::new("/"), &mark.marker.storage);
+        let content = self.find(mark.uuid)?;
+        if !content.mounted_at.iter().any(|point| Path::new(point) == at) {
+            let text = format!("{} is not mounted at {}", content.name, at.display());
+            return Err(failed("drive_not_mounted", text));
+        }
+        let folder = mount_point(self.root, &mark.marker.storage);
+        let text = serde_json::to_string_pretty(&mark.marker).expect("a marker is plain data");
+        write_marker(&folder, &text).map_err(|error| {
+            failed("marker_not_written", format!("{} on {}: {error}", FILE_NAME, content.name))
+        })
+    }
+
+    /// The one file system with this UUID, on a drive that may be used.
+    fn find(&self, uuid: Uuid) -> Result<Content, Failure> {
+        let devices = self.devices().read().map_err(|error| unread(&error))?;
+        let drives = detect(&devices);
+        let wanted = DurableId::of_contents(&uuid.to_string(), None);
+        let on = |drive: &DriveReport| {
+            drive.contents.iter().find(|content| content.known_by.iter().any(|id| Some(id) == wanted.as_ref())).cloned()
+        };
+        let Some((drive, content)) = drives.iter().find_map(|drive| Some((drive, on(drive)?))) else {
+            let text = format!("no drive with the file system {uuid} is attached, or several are");
+            return Err(failed("drive_not_found", text));
+        };
+        if let Some(problem) = drive.problems.first() {
+            return Err(problem.clone());
+        }
+        if drive.system {
+            return Err(failed("drive_of_the_system", format!("the box itself runs from {}", drive.name)));
+        }
+        if let Some(holder) = content.held_by.first() {
+            return Err(failed("drive_held", format!("{} is held by {holder}", content.name)));
+        }
+        Ok(content)
+    }
+
+    fn is_mounted(&self, at: &Path) -> Result<bool, Failure> {
+        self.devices().is_mount_point(at).map_err(|error| unread(&error))
+    }
+
+    fn devices(&self) -> BlockDevices {
+        BlockDevices::new(self.root)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<(), Failure> {
+        (self.tool)(program, args).map_err(|said| failed("mount_failed", said))
+    }
+}
+
+/// Writes a file unless it says that already; whether it did.
+fn put(path: &Path, text: &str) -> io::Result<bool> {
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(false);
+    }
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let draft = PathBuf::from(format!("{}.new", path.display()));
+    fs::write(&draft, text)?;
+    fs::rename(&draft, path)?;
+    Ok(true)
+}
+
+/// The drive's files are a customer's: a link that lies there must lead nowhere.
+fn write_marker(folder: &Path, text: &str) -> io::Result<()> {
+    let (path, draft) = (folder.join(FILE_NAME), folder.join(format!("{FILE_NAME}.new")));
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is one already"));
+    }
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&draft, &path)?;
+    fs::File::open(folder)?.sync_all()
+}
+
+fn failed(code: &str, text: String) -> Failure {
+    Failure { code: code.to_owned(), text }
+}
+
+fn unread(error: &io::Error) -> Failure {
+    failed("drives_unreadable", format!("the host's drives or the request cannot be read: {error}"))
+}

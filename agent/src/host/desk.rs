@@ -1,0 +1,69 @@
+//! Asking somebody with more rights: a file in a folder that systemd watches, and an answer in another.
+//!
+//! The agent has no rights over the host. What it needs done there, a unit of its own does, which is root, reads a closed
+//! set of requests, proves each anew and knows nothing of any network. No answer is the good answer: it is done.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where one kind of request goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Desk {
+    /// The watched folder. The agent's unit makes it: where it is missing, nobody would answer.
+    pub(super) requests: &'static str,
+    /// Where it is said why something was not done.
+    pub(super) answers: &'static str,
+    /// How long the work may take.
+    pub(super) patience: Duration,
+}
+
+/// Why there is no good answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The request could not be left.
+    NotAsked(String),
+    /// Nobody took it.
+    Nobody,
+    /// It was taken, and this is why it was not done.
+    Refused(String),
+}
+
+impl Desk {
+    /// Whether there is somebody to ask.
+    pub(super) fn is_served(&self, state_dir: &Path) -> bool {
+        state_dir.join(self.requests).is_dir()
+    }
+
+    /// Leaves a request and waits for the end of it.
+    pub(super) async fn ask(&self, state_dir: &Path, name: &str, request: &[u8]) -> Result<(), Unanswered> {
+        let (at, answer) = (state_dir.join(self.requests).join(name), state_dir.join(self.answers).join(name));
+        let leave = || {
+            match fs::remove_file(&answer) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // Whole or not at all: whoever is woken by it must not read the half of it.
+            let draft = state_dir.join(format!("{}-{name}.new", self.requests));
+            fs::write(&draft, request)?;
+            fs::rename(&draft, &at)
+        };
+        leave().map_err(|error| Unanswered::NotAsked(format!("{} cannot be written: {error}", at.display())))?;
+        let deadline = Instant::now() + self.patience;
+        while at.exists() {
+            if Instant::now() > deadline {
+                let _ = fs::remove_file(&at);
+                return Err(Unanswered::Nobody);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let Ok(text) = fs::read_to_string(&answer) else { return Ok(()) };
+        let _ = fs::remove_file(&answer);
+        Err(Unanswered::Refused(text.trim().to_owned()))
+    }
+}

@@ -1,0 +1,39 @@
+//! One storage step, done. Makes no choice and never tries again: what to do about an error is decided by reading and
+//! planning anew. Every step is one that can be done twice without harm.
+
+use std::path::Path;
+
+use felhom_shared::id::StorageId;
+use felhom_shared::report::Failure;
+
+use super::step::StorageStep;
+use crate::observe::failure;
+use crate::pve::Pve;
+
+/// Asks the host or PVE for it.
+pub async fn apply(
+    pve: &Pve,
+    state_dir: &Path,
+    storage: &StorageId,
+    step: &StorageStep,
+) -> Result<(), Failure> {
+    match step {
+        StorageStep::Host(command) => command.ask(state_dir).await,
+        StorageStep::DefineStorage(params) => {
+            pve.define_storage(params).await.map_err(|error| explained(&error))
+        }
+        StorageStep::ChangeStorage(change) => {
+            let changed = pve.change_storage(storage, &change.set, &change.delete, &change.digest).await;
+            changed.map_err(|error| explained(&error))
+        }
+    }
+}
+
+/// The one right that only this part of the work needs is not given by default.
+fn explained(error: &crate::pve::PveError) -> Failure {
+    let mut failure = failure(error);
+    if failure.text.contains("Datastore.Allocate") {
+        failure.text.push_str(" `felhom-pve-role setup --storage` gives the agent's token this right");
+    }
+    failure
+}

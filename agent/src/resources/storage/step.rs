@@ -1,0 +1,140 @@
+//! The steps that make a storage of a drive. Plain values, as all steps are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use felhom_shared::desired::ContentType;
+use felhom_shared::report::Class;
+use serde::{Deserialize, Serialize};
+
+use crate::host::command::HostCommand;
+
+/// One change to one storage or its drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageStep {
+    /// What the host does for us: mount, unmount, mark.
+    Host(HostCommand),
+    /// `POST /storage`
+    DefineStorage(BTreeMap<String, String>),
+    /// `PUT /storage/{storage}`: only the keys that differ.
+    ChangeStorage(ChangeStorage),
+}
+
+/// See [`StorageStep::ChangeStorage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeStorage {
+    /// Keys to set, in PVE's spelling.
+    pub set: BTreeMap<String, String>,
+    /// Keys to remove.
+    pub delete: Vec<String>,
+    /// The digest of the definitions this was planned against.
+    pub digest: String,
+}
+
+impl StorageStep {
+    /// The stable word in reports and journal.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Host(HostCommand::MountDrive(_)) => "mount_drive",
+            Self::Host(HostCommand::UnmountDrive(_)) => "unmount_drive",
+            Self::Host(HostCommand::MarkDrive(_)) => "mark_drive",
+            Self::DefineStorage(_) => "define_storage",
+            Self::ChangeStorage(_) => "change_storage",
+        }
+    }
+
+    /// Whether it may be done without a signature. Closed: a key that is not known here makes a step guarded.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let routine = match self {
+            Self::Host(
+                HostCommand::MountDrive(_) | HostCommand::UnmountDrive(_) | HostCommand::MarkDrive(_),
+            ) => true,
+            Self::DefineStorage(params) => params.iter().all(|(key, value)| is_routine(key, value)),
+            Self::ChangeStorage(change) => {
+                change.set.iter().all(|(key, value)| is_routine(key, value))
+                    && change.delete.iter().all(|key| key == "disable")
+            }
+        };
+        if routine { Class::Routine } else { Class::Guarded }
+    }
+}
+
+/// A folder of the host is shown to PVE only where our drives are mounted. `snippets` are run as root.
+fn is_routine(key: &str, value: &str) -> bool {
+    match key {
+        "storage" | "disable" => true,
+        "type" => value == "dir",
+        "path" => value.starts_with("/mnt/felhom/") && !value.contains(".."),
+        "is_mountpoint" => value == "1",
+        "create-base-path" => value == "0",
+        "content" => value.split(',').all(|word| CONTENT.iter().any(|known| known.word() == word)),
+        _ => false,
+    }
+}
+
+const CONTENT: [ContentType; 6] = [
+    ContentType::Backup,
+    ContentType::Images,
+    ContentType::Import,
+    ContentType::Iso,
+    ContentType::Rootdir,
+    ContentType::Vztmpl,
+];
+
+/// One line for a person: what exactly changes.
+impl fmt::Display for StorageStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(HostCommand::MountDrive(mount)) => {
+                write!(f, "{} {} at /mnt/felhom/{}", mount.filesystem.word(), mount.uuid, mount.storage)
+            }
+            Self::Host(HostCommand::UnmountDrive(unmount)) => {
+                write!(f, "what is left at /mnt/felhom/{}", unmount.storage)
+            }
+            Self::Host(HostCommand::MarkDrive(mark)) => {
+                write!(f, "{} as ours, for {}", mark.uuid, mark.marker.role.word())
+            }
+            Self::DefineStorage(params) => crate::step::pairs(f, params, &[]),
+            Self::ChangeStorage(change) => crate::step::pairs(f, &change.set, &change.delete),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defined(key: &str, value: &str) -> Class {
+        StorageStep::DefineStorage(BTreeMap::from([(key.to_owned(), value.to_owned())])).class()
+    }
+
+    #[test]
+    fn what_the_table_does_not_know_is_guarded() {
+        for (key, value) in [
+            ("path", "/"),
+            ("path", "/mnt/felhom/../../etc"),
+            ("content", "snippets"),
+            ("content", "backup,snippets"),
+            ("is_mountpoint", "0"),
+            ("create-base-path", "1"),
+            ("type", "nfs"),
+            ("content-dirs", "iso=/etc"),
+            ("prune-backups", "keep-last=1"),
+            ("shared", "1"),
+        ] {
+            assert_eq!(defined(key, value), Class::Guarded, "{key}={value}");
+        }
+        for (key, value) in [("path", "/mnt/felhom/photos"), ("content", "backup,rootdir"), ("disable", "1")] {
+            assert_eq!(defined(key, value), Class::Routine, "{key}={value}");
+        }
+        let change = ChangeStorage {
+            set: BTreeMap::new(),
+            delete: vec!["is_mountpoint".to_owned()],
+            digest: String::new(),
+        };
+        assert_eq!(StorageStep::ChangeStorage(change).class(), Class::Guarded);
+    }
+}
