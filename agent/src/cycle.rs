@@ -192,7 +192,10 @@ impl Cycle {
     }
 
     fn remember_marks(&self, plan: &Plan) -> Result<(), StateError> {
-        let proven = plan.storage.iter().filter_map(|storage| Some((storage.storage.clone(), storage.proven.clone()?)));
+        let proven = plan
+            .storage
+            .iter()
+            .filter_map(|storage| Some((storage.storage.clone(), storage.proven.clone()?)));
         let mut marks = self.state.drive_marks()?;
         if marks.learn(proven) {
             self.state.put_drive_marks(&marks)?;

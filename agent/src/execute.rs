@@ -94,9 +94,10 @@ impl<'a> Execution<'a> {
         for storage in steps.flat_map(Step::allocates_on) {
             self.storages.entry(storage.clone()).or_default();
         }
-        let proven = plan.storage.iter().filter_map(|storage| {
-            Some((storage.storage.clone(), storage.proven.as_ref()?.drive_id))
-        });
+        let proven = plan
+            .storage
+            .iter()
+            .filter_map(|storage| Some((storage.storage.clone(), storage.proven.as_ref()?.drive_id)));
         self.proven = proven.collect();
         let mut executed = Executed::new();
         // One after the other: what is done to drives is quick, and easier to follow in a journal.
@@ -148,7 +149,13 @@ impl<'a> Execution<'a> {
     ) -> Result<(), StateError> {
         let Some(cleared) = self.clear(guest, step, report).await? else { return Ok(()) };
         if let Some(failure) = self.dead_drive(step) {
-            tracing::warn!(guest.vmid = guest.vmid.get(), step = step.word(), code = failure.code, "not begun: {}", failure.text);
+            tracing::warn!(
+                guest.vmid = guest.vmid.get(),
+                step = step.word(),
+                code = failure.code,
+                "not begun: {}",
+                failure.text
+            );
             (report.outcome, report.error) = (StepOutcome::Failed, Some(failure));
             return Ok(());
         }

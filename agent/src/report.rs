@@ -208,7 +208,11 @@ fn tell_storage(before: &[StorageReport], after: &[StorageReport], told: &mut Ve
                 NoteKind::Waiting if was_ready => ("storage_lost", Severity::Error),
                 NoteKind::Waiting => ("storage_waits", Severity::Warning),
             };
-            told.push(Telling::of_host(kind, severity, format!("storage {}: {}", storage.storage, note.text)));
+            told.push(Telling::of_host(
+                kind,
+                severity,
+                format!("storage {}: {}", storage.storage, note.text),
+            ));
         }
     }
 }

@@ -231,7 +231,11 @@ impl fmt::Display for Step {
     }
 }
 
-pub(crate) fn pairs(f: &mut fmt::Formatter<'_>, set: &BTreeMap<String, String>, delete: &[String]) -> fmt::Result {
+pub(crate) fn pairs(
+    f: &mut fmt::Formatter<'_>,
+    set: &BTreeMap<String, String>,
+    delete: &[String],
+) -> fmt::Result {
     let mut gap = "";
     for (key, value) in set {
         write!(f, "{gap}{key}={}", value.escape_debug())?;

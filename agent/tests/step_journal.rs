@@ -31,7 +31,11 @@ fn grant() -> OpId {
 }
 
 fn mount() -> HostCommand {
-    HostCommand::MountDrive(MountDrive { storage: storage("photos"), uuid: uuid(), filesystem: Filesystem::Ext4 })
+    HostCommand::MountDrive(MountDrive {
+        storage: storage("photos"),
+        uuid: uuid(),
+        filesystem: Filesystem::Ext4,
+    })
 }
 
 fn uuid() -> Uuid {
@@ -40,16 +44,18 @@ fn uuid() -> Uuid {
 
 fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
     Some(match step {
-        StorageStep::Host(HostCommand::MountDrive(_)) => StorageStep::Host(HostCommand::MarkDrive(MarkDrive {
-            uuid: uuid(),
-            marker: Marker {
-                version: 1,
-                drive_id: uuid(),
-                host_id: HostId(uuid()),
-                storage: storage("photos"),
-                role: StorageRole::Files,
-            },
-        })),
+        StorageStep::Host(HostCommand::MountDrive(_)) => {
+            StorageStep::Host(HostCommand::MarkDrive(MarkDrive {
+                uuid: uuid(),
+                marker: Marker {
+                    version: 1,
+                    drive_id: uuid(),
+                    host_id: HostId(uuid()),
+                    storage: storage("photos"),
+                    role: StorageRole::Files,
+                },
+            }))
+        }
         StorageStep::Host(HostCommand::MarkDrive(_)) => {
             StorageStep::Host(HostCommand::UnmountDrive(UnmountDrive { storage: storage("photos") }))
         }

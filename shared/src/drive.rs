@@ -139,9 +139,13 @@ impl DurableId {
     #[must_use]
     pub fn is_well_formed(&self) -> bool {
         let plain = |text: &str| {
-            !text.is_empty() && text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
+            !text.is_empty()
+                && text.len() <= 100
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
         };
-        ["contents:", "partition:", "hardware:"].iter().any(|kind| self.0.strip_prefix(kind).is_some_and(plain))
+        ["contents:", "partition:", "hardware:"]
+            .iter()
+            .any(|kind| self.0.strip_prefix(kind).is_some_and(plain))
     }
 
     /// As it stands in documents and reports.

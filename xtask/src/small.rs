@@ -45,7 +45,7 @@ const SQLITE_FLAGS: &str = "-USQLITE_ENABLE_FTS3 -USQLITE_ENABLE_FTS3_PARENTHESI
                             -DSQLITE_OMIT_SCHEMA_PRAGMAS -DSQLITE_OMIT_XFER_OPT -DSQLITE_OMIT_AUTOMATIC_INDEX \
                             -DSQLITE_OMIT_COMPILEOPTION_DIAGS -DSQLITE_UNTESTABLE";
 
-/// Builds `target/small/felhom-agent`.
+/// Builds `target/small/felhom-agent` and its helper on the host.
 pub(crate) fn build() -> Result<(), Failed> {
     must(&mut command(&[]))
 }
@@ -56,8 +56,7 @@ pub(crate) fn build_for_shipping(target: &Path, flags: &[String]) -> Result<(), 
 }
 
 fn command(more: &[String]) -> Command {
-    let mut build =
-        cargo(&["build", "--quiet", "--profile", "small", "-p", "felhom-agent", "--bin", "felhom-agent"]);
+    let mut build = cargo(&["build", "--quiet", "--profile", "small", "-p", "felhom-agent", "--bins"]);
     let script = format!("link-arg=-Wl,-T,{LINKER_SCRIPT}");
     let flags: Vec<&str> =
         RUSTFLAGS.into_iter().chain(["-C", &script]).chain(more.iter().map(String::as_str)).collect();

@@ -44,8 +44,11 @@ pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
     let guest = plan.guests.iter().find(|guest| guest.guest_id == spec.guest_id);
     let guest = guest.ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
     let state = state_to_read(&config)?;
-    let past =
-        state.as_ref().map(|state| state.history(&spec.guest_id.into(), HISTORY)).transpose()?.unwrap_or_default();
+    let past = state
+        .as_ref()
+        .map(|state| state.history(&spec.guest_id.into(), HISTORY))
+        .transpose()?
+        .unwrap_or_default();
     let outcome = state.as_ref().map(|state| state.outcome_since(spec.guest_id)).transpose()?.flatten();
     // A fresh reading may already differ from the last cycle; then its outcome is as old as this moment.
     let since = outcome.filter(|(outcome, _)| *outcome == guest.outcome).map(|(_, since)| since);
@@ -88,7 +91,8 @@ fn explain_storage(
     let storage = plan.storage.iter().find(|storage| storage.storage.as_str() == wanted);
     let storage = storage.ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
     let item = ItemId::Storage(storage.storage.clone());
-    let past = state_to_read(config)?.map(|state| state.history(&item, HISTORY)).transpose()?.unwrap_or_default();
+    let past =
+        state_to_read(config)?.map(|state| state.history(&item, HISTORY)).transpose()?.unwrap_or_default();
     let must_act = who_must_act(storage.outcome, failing(&past));
     if cli.json {
         json(&serde_json::json!({

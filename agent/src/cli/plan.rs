@@ -137,7 +137,12 @@ pub(super) fn print_guest(guest: &GuestPlan) {
 pub(super) fn print_storage(storage: &StoragePlan) {
     let name = paint(Tone::Bold, storage.storage.as_str());
     let at = storage.name.as_deref().unwrap_or(storage.readiness.word());
-    line(&format!("{:>9}  {name}  storage for {}  {}", clean(at), storage.role.word(), outcome(storage.outcome)));
+    line(&format!(
+        "{:>9}  {name}  storage for {}  {}",
+        clean(at),
+        storage.role.word(),
+        outcome(storage.outcome)
+    ));
     storage.steps.iter().for_each(|step| print_step(step.word(), step.class(), &step.to_string()));
     storage.notes.iter().for_each(print_note);
 }

@@ -77,7 +77,12 @@ fn print(report: &HostState) {
 fn storage(storage: &StorageReport) {
     let at = storage.name.as_deref().unwrap_or(storage.readiness.word());
     let name = paint(Tone::Bold, storage.storage.as_str());
-    line(&format!("{:>9}  {name}  storage for {}  {}", clean(at), storage.role.word(), outcome(storage.outcome)));
+    line(&format!(
+        "{:>9}  {name}  storage for {}  {}",
+        clean(at),
+        storage.role.word(),
+        outcome(storage.outcome)
+    ));
     for note in &storage.notes {
         line(&format!("           {}: {}", note.code, clean(&note.text)));
     }

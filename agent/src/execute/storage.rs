@@ -49,7 +49,8 @@ impl Execution<'_> {
             return Ok(());
         }
         let item = Item::Storage(storage.storage.clone());
-        let entry = self.state.begin(&JournalEntry { item, step, cycle: self.cycle, now: Timestamp::now() })?;
+        let entry =
+            self.state.begin(&JournalEntry { item, step, cycle: self.cycle, now: Timestamp::now() })?;
         tracing::info!(storage = %storage.storage, step = step.word(), "step begins: {step}");
         let done = apply(self.pve, self.state.folder(), &storage.storage, action).await;
         self.state.boundary(Boundary::AfterCall);

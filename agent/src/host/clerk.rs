@@ -31,7 +31,7 @@ pub type RunTool<'a> = &'a dyn Fn(&str, &[&str]) -> Result<(), String>;
 pub struct Clerk<'a> {
     /// `/`, but in tests.
     pub root: &'a Path,
-    /// `systemctl`, `umount` and `chattr`.
+    /// `systemctl` and `chattr`.
     pub tool: RunTool<'a>,
 }
 
@@ -50,7 +50,8 @@ impl Clerk<'_> {
     pub fn serve(&self, state_dir: &Path) -> io::Result<()> {
         let (requests, answers) = (state_dir.join(REQUESTS), state_dir.join(ANSWERS));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&answers)?;
-        let mut names: Vec<_> = fs::read_dir(&requests)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+        let mut names: Vec<_> =
+            fs::read_dir(&requests)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
         names.sort();
         for name in names {
             let request = requests.join(&name);
@@ -85,13 +86,13 @@ impl Clerk<'_> {
             HostCommand::MountDrive(mount) => self.mount(mount),
             HostCommand::UnmountDrive(unmount) => {
                 let at = mount_point(Path::new("/"), &unmount.storage);
-                let stopped = (self.tool)("systemctl", &["stop", "--", &mount_unit::name(&unmount.storage)]);
+                self.run("systemctl", &["stop", "--", &mount_unit::name(&unmount.storage)])?;
                 if self.is_mounted(&at)? {
-                    // Its files may be open, and its drive does not come back under this name.
-                    self.run("umount", &["--lazy", "--", &at.display().to_string()])
-                } else {
-                    stopped.map_err(|said| failed("unmount_failed", said))
+                    let text =
+                        format!("{} is still mounted: `systemctl status` of its unit says why", at.display());
+                    return Err(failed("unmount_failed", text));
                 }
+                Ok(())
             }
             HostCommand::MarkDrive(mark) => self.mark(mark),
         }
@@ -128,7 +129,9 @@ impl Clerk<'_> {
     /// The empty folder, which nobody may write to: what is meant for the drive must not end up under it.
     fn seal(&self, folder: &Path) -> Result<(), Failure> {
         let made = fs::create_dir_all(folder);
-        made.map_err(|error| failed("mount_failed", format!("{} cannot be made: {error}", folder.display())))?;
+        made.map_err(|error| {
+            failed("mount_failed", format!("{} cannot be made: {error}", folder.display()))
+        })?;
         // Not every root file system knows this; PVE's own look at the mount point is there as well.
         if let Err(said) = (self.tool)("chattr", &["+i", "--", &folder.display().to_string()]) {
             tracing::debug!("{said}");
@@ -156,7 +159,11 @@ impl Clerk<'_> {
         let drives = detect(&devices);
         let wanted = DurableId::of_contents(&uuid.to_string(), None);
         let on = |drive: &DriveReport| {
-            drive.contents.iter().find(|content| content.known_by.iter().any(|id| Some(id) == wanted.as_ref())).cloned()
+            drive
+                .contents
+                .iter()
+                .find(|content| content.known_by.iter().any(|id| Some(id) == wanted.as_ref()))
+                .cloned()
         };
         let Some((drive, content)) = drives.iter().find_map(|drive| Some((drive, on(drive)?))) else {
             let text = format!("no drive with the file system {uuid} is attached, or several are");

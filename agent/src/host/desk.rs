@@ -42,7 +42,8 @@ impl Desk {
 
     /// Leaves a request and waits for the end of it.
     pub(super) async fn ask(&self, state_dir: &Path, name: &str, request: &[u8]) -> Result<(), Unanswered> {
-        let (at, answer) = (state_dir.join(self.requests).join(name), state_dir.join(self.answers).join(name));
+        let (at, answer) =
+            (state_dir.join(self.requests).join(name), state_dir.join(self.answers).join(name));
         let leave = || {
             match fs::remove_file(&answer) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -53,7 +54,8 @@ impl Desk {
             fs::write(&draft, request)?;
             fs::rename(&draft, &at)
         };
-        leave().map_err(|error| Unanswered::NotAsked(format!("{} cannot be written: {error}", at.display())))?;
+        leave()
+            .map_err(|error| Unanswered::NotAsked(format!("{} cannot be written: {error}", at.display())))?;
         let deadline = Instant::now() + self.patience;
         while at.exists() {
             if Instant::now() > deadline {

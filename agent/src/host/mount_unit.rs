@@ -40,6 +40,8 @@ pub(super) fn files(mount: &MountDrive) -> [UnitFile; 2] {
          Where=/mnt/felhom/{storage}\n\
          Type={}\n\
          Options=defaults,nofail\n\
+         # A drive that was pulled keeps its files open for ever; its mount must go all the same.\n\
+         LazyUnmount=yes\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",

@@ -21,7 +21,12 @@ pub(super) fn wait(spec: &GuestSpec, storages: &[StoragePlan], guest: &mut Guest
     let Some(missing) = missing else { return };
     guest.steps.clear();
     let why = missing.notes.first().map(|note| format!(": {}", note.text)).unwrap_or_default();
-    let text = format!("{} lies on the storage {}, which is {}{why}", guest.name, missing.storage, missing.readiness.word());
+    let text = format!(
+        "{} lies on the storage {}, which is {}{why}",
+        guest.name,
+        missing.storage,
+        missing.readiness.word()
+    );
     guest.note(NoteKind::Waiting, "storage_not_ready", text);
     guest.outcome = match guest.outcome {
         Outcome::Converged | Outcome::Converging => Outcome::Waiting,

@@ -16,9 +16,7 @@ pub use guest::{
 };
 pub use maintenance::{Weekday, Window};
 pub use parse::{DesiredError, digest};
-pub use storage::{
-    ContentType, DriveClass, Filesystem, StorageAction, StorageRole, StorageSpec,
-};
+pub use storage::{ContentType, DriveClass, Filesystem, StorageAction, StorageRole, StorageSpec};
 
 use crate::id::Label;
 

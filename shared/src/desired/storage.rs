@@ -191,7 +191,8 @@ pub(super) fn check(specs: &[StorageSpec]) -> Result<(), DesiredError> {
 
 fn check_spec(at: &str, spec: &StorageSpec) -> Result<(), DesiredError> {
     if !spec.durable_id.is_well_formed() {
-        let reason = "it must be as the box reports it: `contents:`, `partition:` or `hardware:` and what follows";
+        let reason =
+            "it must be as the box reports it: `contents:`, `partition:` or `hardware:` and what follows";
         return invalid(format!("{at}.durable_id"), reason);
     }
     let label = spec.label.as_deref().unwrap_or_default();

@@ -1,15 +1,17 @@
 //! Desired states: one that uses everything, one that leaves out all that may be left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use felhom_shared::desired::{
-    Checksum, ChecksumAlgorithm, CloneOf, DesiredState, Disk, Features, GuestKind, GuestSpec, Identity,
-    Mount, MountSource, Network, Power, Presence, Source, Startup, StoredFile, Weekday, Window,
+    Checksum, ChecksumAlgorithm, CloneOf, ContentType, DesiredState, Disk, DriveClass, Features, Filesystem,
+    GuestKind, GuestSpec, Identity, Mount, MountSource, Network, Power, Presence, Source, Startup,
+    StorageAction, StorageRole, StorageSpec, StoredFile, Weekday, Window,
 };
+use felhom_shared::drive::DurableId;
 use felhom_shared::id::{FileName, Label, StorageId, Tag};
 use jiff::civil::time;
 
-use super::{guest_id, vmid};
+use super::{guest_id, uuid, vmid};
 
 pub(crate) fn everything() -> DesiredState {
     DesiredState {
@@ -30,7 +32,53 @@ pub(crate) fn everything() -> DesiredState {
             timezone: "Europe/Budapest".to_owned(),
         }),
         guests: vec![container(), machine(), full_clone(), linked_clone(), privileged(), going()],
+        storage: storages(),
     }
+}
+
+/// Every action, role, class, file system and kind of content at least once.
+fn storages() -> Vec<StorageSpec> {
+    let all = [
+        ContentType::Backup,
+        ContentType::Images,
+        ContentType::Import,
+        ContentType::Iso,
+        ContentType::Rootdir,
+        ContentType::Vztmpl,
+    ];
+    let spec = |name: &str, number: u128, action, role| StorageSpec {
+        storage: StorageId::new(name).unwrap(),
+        durable_id: DurableId::of_contents(&uuid(number).to_string(), None).unwrap(),
+        action,
+        role,
+        class: None,
+        filesystem: None,
+        content: [ContentType::Backup].into(),
+        label: None,
+    };
+    let photos = StorageSpec {
+        class: Some(DriveClass::Hdd),
+        filesystem: Some(Filesystem::Ext4),
+        content: all.into(),
+        label: Some("a polcon".to_owned()),
+        ..spec("photos", 0xa1, StorageAction::Adopt, StorageRole::Guests)
+    };
+    let fresh = StorageSpec {
+        durable_id: DurableId::of_partition("aa0d1f7e-01").unwrap(),
+        class: Some(DriveClass::Usb),
+        filesystem: Some(Filesystem::Xfs),
+        ..spec("backup-usb", 0xa2, StorageAction::Format, StorageRole::Backup)
+    };
+    let ignored = StorageSpec {
+        content: BTreeSet::new(),
+        ..spec("old", 0xa3, StorageAction::Ignore, StorageRole::Files)
+    };
+    let classes = [DriveClass::Nvme, DriveClass::Ssd, DriveClass::Virtual].into_iter().zip(0xa4..);
+    let rest = classes.map(|(class, number)| StorageSpec {
+        class: Some(class),
+        ..spec(class.word(), number, StorageAction::Adopt, StorageRole::Files)
+    });
+    [photos, fresh, ignored].into_iter().chain(rest).collect()
 }
 
 /// What `desired_v1_least.json` reads as.

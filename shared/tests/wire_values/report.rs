@@ -2,16 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use felhom_shared::desired::GuestKind;
+use felhom_shared::desired::{GuestKind, StorageRole};
 use felhom_shared::drive::{Content, DriveReport, DurableId, Hardware};
-use felhom_shared::id::{Generation, HostId, NodeName};
+use felhom_shared::id::{Generation, HostId, NodeName, StorageId};
 use felhom_shared::report::{
     Class, CycleCost, DocumentRefusal, Failure, GenerationState, GuestReport, HostReport, HostState,
-    LedgerHead, Metrics, NodeState, Note, NoteKind, Observed, OpsState, Outcome, PendingOp, Receipt,
-    ReceiptState, StepOutcome, StepReport, StorageUse, UnmanagedGuest,
+    LedgerHead, Metrics, NodeState, Note, NoteKind, Observed, OpsState, Outcome, PendingOp, Readiness,
+    Receipt, ReceiptState, StepOutcome, StepReport, StorageReport, StorageUse, UnmanagedGuest,
 };
 
 use super::{at, guest_id, uuid, vmid};
+
+/// Every readiness once.
+fn storages() -> Vec<StorageReport> {
+    let after = |readiness: &Readiness| match readiness {
+        Readiness::Unplugged => Some(Readiness::Attached),
+        Readiness::Attached => Some(Readiness::Mounted),
+        Readiness::Mounted => Some(Readiness::Ready),
+        Readiness::Ready => Some(Readiness::Unknown),
+        Readiness::Unknown => None,
+    };
+    let all = std::iter::successors(Some(Readiness::Unplugged), after).zip(0xa1..);
+    let report = |(readiness, number): (Readiness, u128)| StorageReport {
+        storage: StorageId::new(format!("storage-{}", readiness.word())).unwrap(),
+        durable_id: DurableId::of_contents(&uuid(number).to_string(), None).unwrap(),
+        role: StorageRole::Backup,
+        outcome: if readiness == Readiness::Ready { Outcome::Converged } else { Outcome::Waiting },
+        readiness,
+        name: (readiness == Readiness::Ready).then(|| "sdb1".to_owned()),
+        steps: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut reports: Vec<StorageReport> = all.map(report).collect();
+    reports[0].notes.push(Note {
+        kind: NoteKind::Waiting,
+        code: "drive_unplugged".to_owned(),
+        text: "the drive of storage-unplugged is not attached: plug it in, and the box goes on by itself"
+            .to_owned(),
+    });
+    reports
+}
 
 pub(crate) fn present() -> HostReport {
     let outcomes = std::iter::successors(Some(Outcome::Converged), |outcome| after(*outcome));
@@ -54,6 +84,7 @@ pub(crate) fn present() -> HostReport {
                     marked: true,
                 },
             ],
+            storage: storages(),
             drives: drives(),
             journal_open: 1,
             ops: OpsState {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use felhom_agent::accept::Accepted;
 use felhom_agent::cycle::{Cycle, CycleEnd};
+use felhom_agent::host::block::BlockDevices;
 use felhom_agent::ops::Ops;
+use felhom_agent::resources::storage::Attached;
 use felhom_agent::state::{Boundary, State};
 use felhom_shared::desired::{DesiredState, digest};
 use felhom_shared::id::Generation;
@@ -62,6 +64,13 @@ impl Agent {
         // No hub, so there is nothing that it could have seen.
         ops.take_seen(None, now).expect("the state writes");
         let cycle = Cycle::new(pve, state.clone(), ops, observer, house.budget_per_hour);
+        let root = house.control().host_root();
+        let drives = {
+            // What hears udev belongs to a runtime.
+            let _inside = runtime.enter();
+            Attached::of(BlockDevices::new(&root))
+        };
+        let cycle = cycle.with_drives(drives, root);
         Self { runtime, cycle, state }
     }
 
@@ -116,10 +125,14 @@ impl Agent {
         self.cycle.document_changed();
     }
 
-    /// Runs cycles until every guest is converged; panics with what is in the way.
+    /// Runs cycles until every guest and every storage is converged; panics with what is in the way.
     #[track_caller]
     pub fn settle(&mut self) -> CycleEnd {
-        self.settle_to(|end| end.state.guests.iter().all(|guest| guest.outcome == Outcome::Converged))
+        self.settle_to(|end| {
+            let storages = end.state.storage.iter().map(|storage| storage.outcome);
+            let mut outcomes = end.state.guests.iter().map(|guest| guest.outcome).chain(storages);
+            outcomes.all(|outcome| outcome == Outcome::Converged)
+        })
     }
 
     /// Runs cycles until `holds`; panics with the last state of the guests.
@@ -134,8 +147,9 @@ impl Agent {
             self.time_passes();
             end = self.cycle();
         }
-        let guests = serde_json::to_string_pretty(&end.state.guests).unwrap_or_default();
-        panic!("{CYCLES_MAX} cycles were not enough: {guests}");
+        let items =
+            serde_json::to_string_pretty(&(&end.state.storage, &end.state.guests)).unwrap_or_default();
+        panic!("{CYCLES_MAX} cycles were not enough: {items}");
     }
 
     /// The agent's memory.

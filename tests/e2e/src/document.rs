@@ -71,6 +71,15 @@ pub fn clone_of(source: u32, spec: GuestSpec) -> GuestSpec {
     GuestSpec { source: Source::Clone(CloneOf { vmid, storage: Some(storage("local-lvm")) }), ..spec }
 }
 
+/// The container, whose root lies on this storage.
+#[must_use]
+pub fn on_storage(mut spec: GuestSpec, id: &str) -> GuestSpec {
+    if let Some(disk) = spec.disks.get_mut("rootfs") {
+        disk.storage = storage(id);
+    }
+    spec
+}
+
 /// The container with a volume at `/srv/data`.
 #[must_use]
 pub fn with_mount(mut spec: GuestSpec, size_gib: u32) -> GuestSpec {

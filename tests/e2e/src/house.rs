@@ -14,6 +14,7 @@ use felhom_shared::id::HostId;
 use tempfile::TempDir;
 
 use crate::agent::Agent;
+use crate::host_desk::HostDesk;
 use crate::keyring::Keyring;
 use crate::rules;
 
@@ -30,6 +31,7 @@ pub struct House {
     token: String,
     pub(crate) budget_per_hour: u32,
     pub(crate) genesis: Option<(String, String)>,
+    desk: Option<HostDesk>,
 }
 
 impl Default for House {
@@ -51,13 +53,20 @@ impl House {
         let node = FakePve::start(options).expect("fake-pve starts on a free port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = node.token().to_owned();
-        Self { node, folder, token, budget_per_hour: BUDGET, genesis: None }
+        Self { node, folder, token, budget_per_hour: BUDGET, genesis: None, desk: None }
     }
 
     /// The same house, with an agent that knows PVE by this token.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         token.clone_into(&mut self.token);
+        self
+    }
+
+    /// The same house, with somebody who mounts drives for the agent.
+    #[must_use]
+    pub fn with_host_desk(mut self) -> Self {
+        self.desk = Some(HostDesk::open(&self.state_dir(), self.control()));
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::api;
 use crate::auth::Token;
 use crate::cert;
-use crate::drives::{Drive, write_host};
+use crate::drives::{self, Drive, write_host};
 use crate::engine::Engine;
 use crate::faults::{ActiveFault, Fault};
 use crate::requests::{Counters, LoggedRequest};
@@ -125,14 +125,55 @@ impl Control {
         self.engine.change(|world| toggle(&mut world.node.mounts, path, mounted));
     }
 
+    /// Mounts a file system of the host's drives, in its files below `host_root` and in PVE's eyes.
+    ///
+    /// # Errors
+    /// Where no drive has it, or the files cannot be written.
+    pub fn mount_drive(&self, uuid: &str, at: &str) -> std::io::Result<()> {
+        drives::mount(&self.host_root(), uuid, at)?;
+        self.set_mounted(at, true);
+        Ok(())
+    }
+
+    /// Takes it away again.
+    ///
+    /// # Errors
+    /// Where the files cannot be written.
+    pub fn unmount_drive(&self, at: &str) -> std::io::Result<()> {
+        self.set_mounted(at, false);
+        drives::unmount(&self.host_root(), at)
+    }
+
     /// The host's drives from now on, in `disks/list` and in its files below `host_root`.
     ///
     /// # Errors
     /// Where the files cannot be written.
     pub fn set_drives(&self, drives: &[Drive]) -> std::io::Result<()> {
+        let mounted = drives::mounted(&self.host_root());
         write_host(&self.host_root(), drives)?;
+        for (uuid, at) in mounted {
+            // systemd takes a drive's mount away with the drive.
+            if self.mount_drive(&uuid, &at).is_err() {
+                self.unmount_drive(&at)?;
+            }
+        }
         self.set_disks(drives.iter().map(Drive::listed).collect());
+        *self.engine.drives.lock().expect("short") = drives.to_vec();
         Ok(())
+    }
+
+    /// Plugs a drive in or pulls it. A serial number of none of the usual drives is that of a new one.
+    ///
+    /// # Errors
+    /// Where the files cannot be written.
+    pub fn plug_drive(&self, serial: &str, plugged: bool) -> std::io::Result<()> {
+        let mut drives = self.engine.drives.lock().expect("short").clone();
+        drives.retain(|drive| drive.serial != serial);
+        if plugged {
+            let usual = Drive::usual().into_iter().find(|drive| drive.serial == serial);
+            drives.push(usual.unwrap_or_else(|| Drive::spare(serial)));
+        }
+        self.set_drives(&drives)
     }
 
     /// Where an agent beside this double finds the host's files.

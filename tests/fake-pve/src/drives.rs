@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::verb::uuid_of;
+
 const SECTOR_BYTES: u64 = 512;
 
 /// A drive.
@@ -76,6 +78,28 @@ impl Drive {
         vec![system, data]
     }
 
+    /// A drive that came later: USB, with one ext4 file system whose UUID follows from the serial number.
+    #[must_use]
+    pub fn spare(serial: &str) -> Self {
+        let letter = serial.bytes().fold(0, u8::wrapping_add) % 24;
+        let part = Part {
+            size_bytes: 1_990_000_000_000,
+            format: "ext4".to_owned(),
+            uuid: uuid_of(serial),
+            label: "spare".to_owned(),
+            mounted_at: None,
+        };
+        Self {
+            name: format!("sd{}", char::from(b'b' + letter)),
+            model: "Elements_25A3".to_owned(),
+            serial: serial.to_owned(),
+            bus: "usb".to_owned(),
+            size_bytes: 2_000_398_934_016,
+            health: "UNKNOWN".to_owned(),
+            parts: vec![part],
+        }
+    }
+
     pub(crate) fn listed(&self) -> Value {
         json!({
             "devpath": format!("/dev/{}", self.name), "size": self.size_bytes, "model": self.model.replace('_', " "),
@@ -121,6 +145,63 @@ pub(crate) fn write_host(root: &Path, drives: &[Drive]) -> io::Result<()> {
         }
     }
     fs::write(root.join("proc/self/mountinfo"), mounts)
+}
+
+/// Mounts a file system where a path of the host says, as systemd would: the drive's files are seen there from now on, and
+/// the kernel's table names it. The files stay with the file system, wherever its drive is plugged in.
+pub(crate) fn mount(root: &Path, uuid: &str, at: &str) -> io::Result<()> {
+    let record = format!("E:ID_FS_UUID={uuid}\n");
+    let mut number = None;
+    for entry in fs::read_dir(root.join("run/udev/data"))? {
+        let entry = entry?;
+        if fs::read_to_string(entry.path())?.contains(&record) {
+            number = entry.file_name().to_string_lossy().strip_prefix('b').map(str::to_owned);
+        }
+    }
+    let gone = || io::Error::new(io::ErrorKind::NotFound, format!("no drive with the file system {uuid}"));
+    let number = number.ok_or_else(gone)?;
+    let files = root.join("files").join(uuid);
+    fs::create_dir_all(&files)?;
+    let point = root.join(at.trim_start_matches('/'));
+    unlink(&point)?;
+    fs::create_dir_all(point.parent().unwrap_or(root))?;
+    std::os::unix::fs::symlink(&files, &point)?;
+    let table = root.join("proc/self/mountinfo");
+    let mounts = fs::read_to_string(&table)?;
+    fs::write(&table, format!("{mounts}90 1 {number} / {at} rw - ext4 /dev/disk/by-uuid/{uuid} rw\n"))
+}
+
+/// File systems and where they are mounted, of those that `mount` has mounted.
+pub(crate) fn mounted(root: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root.join("proc/self/mountinfo")).unwrap_or_default();
+    let pair = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let uuid = after.split(' ').nth(1)?.strip_prefix("/dev/disk/by-uuid/")?;
+        Some((uuid.to_owned(), before.split(' ').nth(4)?.to_owned()))
+    };
+    text.lines().filter_map(pair).collect()
+}
+
+/// Takes it away again.
+pub(crate) fn unmount(root: &Path, at: &str) -> io::Result<()> {
+    let table = root.join("proc/self/mountinfo");
+    let is_there = |line: &&str| line.split(' ').nth(4) == Some(at);
+    let text = fs::read_to_string(&table)?;
+    let left: String = text.lines().filter(|line| !is_there(line)).map(|line| format!("{line}\n")).collect();
+    fs::write(&table, left)?;
+    let point = root.join(at.trim_start_matches('/'));
+    unlink(&point)?;
+    fs::create_dir_all(point)
+}
+
+/// A mount point is an empty folder until something is mounted there.
+fn unlink(point: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(point) {
+        Ok(found) if found.is_symlink() => fs::remove_file(point),
+        Ok(_) => fs::remove_dir(point),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn write_device(root: &Path, at: &Path, number: &str, size_bytes: u64, record: &str) -> io::Result<()> {

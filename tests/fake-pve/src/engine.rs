@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::api::{self, Route};
 use crate::auth::{Caller, authenticate};
 use crate::call::{Answer, Call, Refusal};
+use crate::drives::Drive;
 use crate::faults::{Action, Faults, TaskFault};
 use crate::options::Options;
 use crate::permission;
@@ -40,6 +41,7 @@ pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) dir: PathBuf,
     world: Mutex<World>,
+    pub(crate) drives: Mutex<Vec<Drive>>,
     pub(crate) faults: Mutex<Faults>,
     pub(crate) log: Mutex<RequestLog>,
     pub(crate) switches: Mutex<Switches>,
@@ -77,6 +79,7 @@ impl Engine {
             permits: Semaphore::new(options.workers.max(1)),
             schema: Schema::shared(),
             world: Mutex::new(world),
+            drives: Mutex::default(),
             options,
             dir,
         }

@@ -119,6 +119,9 @@ pub enum ControlError {
     /// In the node's own words.
     #[error("refused: {0}")]
     Refused(String),
+    /// The host's files could not be changed.
+    #[error("the host does not do it")]
+    Host(#[source] std::io::Error),
     /// The certificate could not be renewed.
     #[error("cannot renew the certificate")]
     Certificate(#[source] StartError),

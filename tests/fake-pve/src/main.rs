@@ -63,6 +63,9 @@ struct Serve {
     /// Feeds MACs, orders and chances.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What is mounted on this machine is mounted in PVE's eyes.
+    #[arg(long)]
+    real_mounts: bool,
 }
 
 fn main() -> ExitCode {
@@ -104,6 +107,7 @@ fn run(serve: &Serve) -> Done {
         auth_delay: Duration::from_secs(3),
         lock_timeout: Duration::from_secs(10),
         broadcast_period: Duration::from_secs(10),
+        real_mounts: serve.real_mounts,
         ..Options::default()
     })?;
     fake.control().set_drives(&Drive::usual())?;

@@ -44,6 +44,8 @@ pub struct Options {
     pub proxy_timeout: Duration,
     /// How far `/cluster/resources` lags behind.
     pub broadcast_period: Duration,
+    /// Whether what is mounted on this machine is mounted in PVE's eyes.
+    pub real_mounts: bool,
     /// Tokens beside the full one.
     pub tokens: Vec<Token>,
     /// The full token's id, `user@realm!tokenid`.
@@ -67,6 +69,7 @@ impl Default for Options {
             keep_alive: Duration::from_secs(5),
             proxy_timeout: Duration::from_secs(30),
             broadcast_period: ms(50),
+            real_mounts: false,
             tokens: Vec::new(),
             token_id: "felhom@pve!agent".to_owned(),
         }
@@ -88,6 +91,7 @@ impl Options {
                 name: self.node.clone(),
                 bridges: BTreeSet::from(["vmbr0".to_owned()]),
                 mounts: BTreeSet::new(),
+                real_mounts: self.real_mounts,
                 disks: vec![json!({"devpath": "/dev/nvme0n1", "size": 1_000_204_886_016_u64, "type": "nvme",
                     "model": "Samsung SSD 980", "serial": "S64DNL0T123456", "vendor": "unknown", "rpm": 0, "gpt": 1,
                     "wwn": "eui.002538d121b0a1c4", "health": "PASSED", "wearout": 99, "used": "LVM", "osdid": -1,

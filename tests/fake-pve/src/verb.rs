@@ -79,6 +79,25 @@ pub enum Verb {
         /// on or off.
         state: Switch,
     },
+    /// Mount a file system of the host's drives, as systemd would.
+    MountDrive {
+        /// Its UUID.
+        uuid: String,
+        /// The path.
+        path: String,
+    },
+    /// Take it away again.
+    UnmountDrive {
+        /// The path.
+        path: String,
+    },
+    /// Plug a drive in (on) or pull it (off); it holds one ext4 file system.
+    Drive {
+        /// Its serial number: of one of the usual two, or of a new one.
+        serial: String,
+        /// on or off.
+        state: Switch,
+    },
     /// A bridge exists (on) or not (off).
     Bridge {
         /// Its name.
@@ -234,6 +253,13 @@ impl Verb {
             Self::Daemon { state } => control.set_daemon(on(state)),
             Self::Storage { id, state } => control.set_storage_online(&id, on(state))?,
             Self::Mount { path, state } => control.set_mounted(&path, on(state)),
+            Self::MountDrive { uuid, path } => {
+                control.mount_drive(&uuid, &path).map_err(ControlError::Host)?;
+            }
+            Self::UnmountDrive { path } => control.unmount_drive(&path).map_err(ControlError::Host)?,
+            Self::Drive { serial, state } => {
+                control.plug_drive(&serial, on(state)).map_err(ControlError::Host)?;
+            }
             Self::Bridge { name, state } => control.set_bridge(&name, on(state)),
             Self::Restart => control.restart(),
             Self::Reboot => control.reboot_host(),
@@ -270,8 +296,8 @@ impl Verb {
     }
 }
 
-/// A test token's secret follows from its id, so that nothing need be carried about.
-fn uuid_of(id: &str) -> String {
+/// A test token's secret and a spare drive's file system follow from their names, so that nothing need be carried about.
+pub(crate) fn uuid_of(id: &str) -> String {
     let seed =
         id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     crate::rng::Rng::new(seed).uuid()

@@ -24,7 +24,7 @@ const OPERATOR_PASSWORD: &str = "only on this machine\n";
 const DOUBLE_UNIT: &str = "[Unit]
 Description=the double of the Proxmox API
 [Service]
-ExecStart=/usr/local/sbin/fake-pve serve --listen 127.0.0.1:8006 --control 127.0.0.1:8007 --dir /var/lib/pve-double --task-ms 200
+ExecStart=/usr/local/sbin/fake-pve serve --listen 127.0.0.1:8006 --control 127.0.0.1:8007 --dir /var/lib/pve-double --task-ms 200 --real-mounts
 [Install]
 WantedBy=multi-user.target
 ";

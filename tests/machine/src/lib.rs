@@ -26,4 +26,4 @@ mod vm;
 pub use guide::Guide;
 pub use house::House;
 pub use machine::{Answer, Machine};
-pub use vm::Vm;
+pub use vm::{Medium, Vm};

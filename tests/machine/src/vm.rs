@@ -27,6 +27,35 @@ const PULL_PATIENCE: Duration = Duration::from_secs(60);
 /// Longest script; the watch is on the script, not on the machine.
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(600);
 
+/// What a plugged disk is made of.
+#[derive(Debug, Clone, Copy)]
+pub enum Medium<'a> {
+    /// A file that is read and written.
+    Good(&'a Path),
+    /// One that nobody may write to.
+    ReadOnly(&'a Path),
+    /// One that answers with an error where it should read this sector of 512 bytes.
+    BadSector(&'a Path, u64),
+}
+
+impl Medium<'_> {
+    fn node(self) -> Value {
+        let file = |file: &Path| json!({ "driver": "file", "filename": file.display().to_string() });
+        match self {
+            Self::Good(path) => json!({ "driver": "raw", "cache": { "direct": false }, "file": file(path) }),
+            Self::ReadOnly(path) => {
+                let mut below = file(path);
+                below["read-only"] = true.into();
+                json!({ "driver": "raw", "read-only": true, "file": below })
+            }
+            Self::BadSector(path, sector) => {
+                json!({ "driver": "raw", "file": { "driver": "blkdebug", "image": file(path),
+                "inject-error": [{ "event": "none", "iotype": "read", "errno": 5, "sector": sector }] } })
+            }
+        }
+    }
+}
+
 /// A virtual machine.
 pub struct Vm {
     store: Store,
@@ -123,20 +152,27 @@ impl Vm {
     /// Plugs an NVMe disk with this serial into a free slot. `file` is its content, raw.
     #[track_caller]
     pub fn plug(&self, slot: usize, serial: &str, file: &Path) {
-        self.plug_as("nvme", slot, serial, file);
+        self.plug_medium(slot, serial, Medium::Good(file));
+    }
+
+    /// An NVMe disk that is not as it should be; a read-only one is a virtio disk, because qemu's NVMe cannot be that.
+    #[track_caller]
+    pub fn plug_medium(&self, slot: usize, serial: &str, medium: Medium<'_>) {
+        let driver = if matches!(medium, Medium::ReadOnly(_)) { "virtio-blk-pci" } else { "nvme" };
+        self.plug_as(driver, slot, serial, medium);
     }
 
     /// The same as a virtio disk. Two of them may say the same serial, where the kernel turns a second NVMe disk away.
     #[track_caller]
     pub fn plug_virtio(&self, slot: usize, serial: &str, file: &Path) {
-        self.plug_as("virtio-blk-pci", slot, serial, file);
+        self.plug_as("virtio-blk-pci", slot, serial, Medium::Good(file));
     }
 
     #[track_caller]
-    fn plug_as(&self, driver: &str, slot: usize, serial: &str, file: &Path) {
+    fn plug_as(&self, driver: &str, slot: usize, serial: &str, medium: Medium<'_>) {
         assert!(slot < SLOTS, "there are {SLOTS} slots");
-        let node = json!({ "driver": "raw", "node-name": format!("plug{slot}"), "cache": { "direct": false },
-            "file": { "driver": "file", "filename": file.display().to_string() } });
+        let mut node = medium.node();
+        node["node-name"] = format!("plug{slot}").into();
         let disk = json!({ "driver": driver, "id": format!("disk{slot}"), "bus": format!("slot{slot}"),
             "drive": format!("plug{slot}"), "serial": serial });
         self.with(|running| {

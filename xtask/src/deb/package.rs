@@ -34,6 +34,8 @@ pub(super) struct Package {
     description: &'static str,
     man_section: u8,
     unit: bool,
+    /// Programs beside its own that nobody calls by hand.
+    helpers: &'static [&'static str],
     data_format: DataFormat,
     conffiles: &'static [&'static str],
     /// From the repository, to the machine, with which mode.
@@ -54,11 +56,14 @@ pub(super) const PACKAGES: [Package; 3] = [
                       the hub, and does nothing that destroys without a signature.",
         man_section: 8,
         unit: true,
+        helpers: &["felhom-host"],
         data_format: DataFormat::File,
         conffiles: &[],
         files: &[
             ("packaging/pve-role-setup", "usr/sbin/felhom-pve-role", 0o755),
             ("packaging/felhom-agent/clear-unfinished", "usr/lib/felhom/clear-unfinished", 0o755),
+            ("systemd/felhom-host.path", "usr/lib/systemd/system/felhom-host.path", 0o644),
+            ("systemd/felhom-host.service", "usr/lib/systemd/system/felhom-host.service", 0o644),
             ("systemd/felhom-unfinished.path", "usr/lib/systemd/system/felhom-unfinished.path", 0o644),
             ("systemd/felhom-unfinished.service", "usr/lib/systemd/system/felhom-unfinished.service", 0o644),
             (
@@ -82,6 +87,7 @@ pub(super) const PACKAGES: [Package; 3] = [
                       for a signature that it cannot make.",
         man_section: 8,
         unit: true,
+        helpers: &[],
         data_format: DataFormat::OfHub,
         conffiles: &["/etc/felhom/hub.toml"],
         files: &[
@@ -120,6 +126,7 @@ pub(super) const PACKAGES: [Package; 3] = [
                       Everything that it makes can be checked with ssh-keygen.",
         man_section: 1,
         unit: false,
+        helpers: &[],
         data_format: DataFormat::None,
         conffiles: &[],
         files: &[("docs/signing.md", "usr/share/doc/felhom-sign/signing.md", 0o644)],
@@ -138,6 +145,9 @@ impl Package {
             let unit = format!("{name}.service");
             let path = format!("usr/lib/systemd/system/{unit}");
             tree.put(&path, 0o644, &read(&root().join("systemd").join(&unit))?)?;
+        }
+        for helper in self.helpers {
+            tree.put(&format!("usr/lib/felhom/{helper}"), 0o755, &read(&materials.programs.path(helper))?)?;
         }
         self.put_files(&mut tree)?;
         self.put_pages(&mut tree, &materials.pages)?;

@@ -40,7 +40,8 @@ impl Programs {
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(if name == "felhom-agent" { "small" } else { "release" }).join(name)
+        let small = ["felhom-agent", "felhom-host"].contains(&name);
+        self.folder.join(if small { "small" } else { "release" }).join(name)
     }
 
     /// The packages that a program's shared libraries come from.

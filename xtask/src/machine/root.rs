@@ -11,7 +11,7 @@ use crate::process::must;
 /// A Debian with systemd and a kernel. Beyond that: what makes disks (a Proxmox host has it), what loses packets
 /// (nftables), what looks into databases (sqlite3), and what a VM is spoken to by (qemu-guest-agent).
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,linux-image-cloud-amd64,initramfs-tools,zstd,kmod,\
-    apt,ca-certificates,init-system-helpers,procps,util-linux,iproute2,tzdata,\
+    apt,ca-certificates,init-system-helpers,procps,util-linux,util-linux-extra,iproute2,tzdata,\
     e2fsprogs,xfsprogs,gdisk,nftables,sqlite3,qemu-guest-agent";
 /// Debian's initial RAM disk for a cloud kernel lacks the drivers of our disks and of the guest agent's port.
 const MODULES: &str = "printf '%s\\n' virtio_pci virtio_blk virtio_console nvme";

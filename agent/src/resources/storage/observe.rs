@@ -119,7 +119,8 @@ async fn definitions(pve: &Pve, specs: &[StorageSpec]) -> BTreeMap<StorageId, Re
         if permissions.as_ref().is_some_and(|permissions| permissions.has(&path, "Datastore.Audit")) {
             return Reading::Absent;
         }
-        let text = format!("the agent's token has no Datastore.Audit on {path}, so PVE would hide the storage");
+        let text =
+            format!("the agent's token has no Datastore.Audit on {path}, so PVE would hide the storage");
         Reading::Unreadable(Failure { code: "no_right_to_see".to_owned(), text })
     };
     specs.iter().map(|spec| (spec.storage.clone(), reading(spec))).collect()

@@ -49,7 +49,10 @@ pub struct StoragePlan {
 pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages) -> StoragePlan {
     let mut plan = StoragePlan::new(spec);
     let Some(storage) = seen.storages.get(&spec.storage) else {
-        plan.unreadable(&Failure { code: "not_looked_for".to_owned(), text: "it was not part of the reading".to_owned() });
+        plan.unreadable(&Failure {
+            code: "not_looked_for".to_owned(),
+            text: "it was not part of the reading".to_owned(),
+        });
         return plan;
     };
     let ours = match &storage.definition {
@@ -100,7 +103,10 @@ fn plan_wanted(
         Found::Unplugged => {
             plan.readiness = Readiness::Unplugged;
             let name = spec.label.as_deref().map(|label| format!(" ({label})")).unwrap_or_default();
-            let text = format!("the drive of {}{name} is not attached: plug it in, and the box goes on by itself", spec.storage);
+            let text = format!(
+                "the drive of {}{name} is not attached: plug it in, and the box goes on by itself",
+                spec.storage
+            );
             plan.note(NoteKind::Waiting, "drive_unplugged", text);
             plan.stand_back(ours);
             // What is still mounted belongs to a drive that does not answer any more.
@@ -138,7 +144,8 @@ fn plan_target(
         return;
     }
     let is_there = target.mounted_at.contains(&at);
-    if !seen.served && !(is_there && matches!(storage.marker, Reading::Present(_))) {
+    let is_taken = is_there && matches!(storage.marker, Reading::Present(_));
+    if !seen.served && !is_taken {
         let text = "nobody mounts drives for the agent: is felhom-host.path installed and the agent started by systemd?";
         plan.note(NoteKind::Refused, "host_helper_missing", text.to_owned());
         plan.stand_back(ours);
@@ -187,16 +194,19 @@ fn plan_mounted(
             };
             plan.host(HostCommand::MarkDrive(MarkDrive { uuid: target.uuid, marker }));
         }
-        Reading::Present(marker) => match objection(spec, seen, marker, remembered.is_some_and(|id| id != marker.drive_id)) {
-            Some((code, text)) => {
-                plan.note(NoteKind::Refused, code, format!("{}: {text}", target.name));
-                plan.stand_back(ours);
+        Reading::Present(marker) => {
+            match objection(spec, seen, marker, remembered.is_some_and(|id| id != marker.drive_id)) {
+                Some((code, text)) => {
+                    plan.note(NoteKind::Refused, code, format!("{}: {text}", target.name));
+                    plan.stand_back(ours);
+                }
+                None => {
+                    plan.proven =
+                        Some(DriveMark { durable_id: spec.durable_id.clone(), drive_id: marker.drive_id });
+                    plan_definition(spec, marker, ours, plan);
+                }
             }
-            None => {
-                plan.proven = Some(DriveMark { durable_id: spec.durable_id.clone(), drive_id: marker.drive_id });
-                plan_definition(spec, marker, ours, plan);
-            }
-        },
+        }
     }
 }
 
@@ -211,11 +221,17 @@ fn objection(
         return Some(("marker_unknown", "a newer agent has taken this drive: update this one".to_owned()));
     }
     if marker.host_id != seen.host_id {
-        let text = format!("it belongs to another box ({}): its marker must be removed by a person first", marker.host_id);
+        let text = format!(
+            "it belongs to another box ({}): its marker must be removed by a person first",
+            marker.host_id
+        );
         return Some(("drive_of_another_host", text));
     }
     if marker.storage != spec.storage {
-        let text = format!("it was taken for the storage {}: give it that name, or have its marker removed by a person", marker.storage);
+        let text = format!(
+            "it was taken for the storage {}: give it that name, or have its marker removed by a person",
+            marker.storage
+        );
         return Some(("drive_of_another_storage", text));
     }
     is_other.then(|| {
@@ -224,7 +240,12 @@ fn objection(
     })
 }
 
-fn plan_definition(spec: &StorageSpec, marker: &Marker, ours: Option<&StorageDefinition>, plan: &mut StoragePlan) {
+fn plan_definition(
+    spec: &StorageSpec,
+    marker: &Marker,
+    ours: Option<&StorageDefinition>,
+    plan: &mut StoragePlan,
+) {
     if marker.role != spec.role {
         let text = format!(
             "the drive was taken for {}; using it for {} waits for a signature, and until then it stays as it is",
@@ -232,7 +253,8 @@ fn plan_definition(spec: &StorageSpec, marker: &Marker, ours: Option<&StorageDef
             spec.role.word()
         );
         plan.note(NoteKind::Held, "role_change_needs_signature", text);
-        plan.readiness = if ours.is_some_and(|ours| !ours.disable) { Readiness::Ready } else { Readiness::Mounted };
+        plan.readiness =
+            if ours.is_some_and(|ours| !ours.disable) { Readiness::Ready } else { Readiness::Mounted };
         return;
     }
     let wanted: BTreeSet<String> = spec.content.iter().map(|content| content.word().to_owned()).collect();
@@ -250,10 +272,9 @@ fn plan_definition(spec: &StorageSpec, marker: &Marker, ours: Option<&StorageDef
         let all: Vec<&str> = wanted.union(&ours.content).map(String::as_str).collect();
         change.set.insert("content".to_owned(), all.join(","));
     }
-    for (key, is, value) in [
-        ("is_mountpoint", ours.is_mountpoint, "1"),
-        ("create-base-path", !ours.create_base_path, "0"),
-    ] {
+    for (key, is, value) in
+        [("is_mountpoint", ours.is_mountpoint, "1"), ("create-base-path", !ours.create_base_path, "0")]
+    {
         if !is {
             change.set.insert(key.to_owned(), value.to_owned());
         }

@@ -48,7 +48,8 @@ pub(super) fn resolve(spec: &StorageSpec, drives: &[DriveReport]) -> Found {
 }
 
 fn says(drive: &DriveReport, id: &DurableId) -> bool {
-    drive.durable_id.as_ref() == Some(id) || drive.contents.iter().any(|content| content.known_by.contains(id))
+    drive.durable_id.as_ref() == Some(id)
+        || drive.contents.iter().any(|content| content.known_by.contains(id))
 }
 
 type Reason = (&'static str, String);
@@ -58,16 +59,23 @@ fn content_of<'a>(drive: &'a DriveReport, spec: &StorageSpec) -> Result<&'a Cont
     if let Some(content) = drive.contents.iter().find(|content| content.known_by.contains(&spec.durable_id)) {
         return Ok(content);
     }
-    let usable = |content: &&Content| content.format.as_deref().is_some_and(|word| Filesystem::of_word(word).is_some());
+    let usable = |content: &&Content| {
+        content.format.as_deref().is_some_and(|word| Filesystem::of_word(word).is_some())
+    };
     let mut file_systems = drive.contents.iter().filter(usable);
     match (file_systems.next(), file_systems.next()) {
         (Some(content), None) if drive.contents.len() == 1 => Ok(content),
-        (None, _) if drive.contents.iter().all(|content| content.format.is_none()) => {
-            Err(("drive_empty", format!("nothing is recognised on {}: adopt takes what is there, format makes new", drive.name)))
-        }
+        (None, _) if drive.contents.iter().all(|content| content.format.is_none()) => Err((
+            "drive_empty",
+            format!("nothing is recognised on {}: adopt takes what is there, format makes new", drive.name),
+        )),
         _ => {
             let names: Vec<String> = drive.contents.iter().map(words).collect();
-            let text = format!("{} holds several things ({}): name the file system that is meant", drive.name, names.join(", "));
+            let text = format!(
+                "{} holds several things ({}): name the file system that is meant",
+                drive.name,
+                names.join(", ")
+            );
             Err(("drive_ambiguous", text))
         }
     }
@@ -86,11 +94,19 @@ fn fit(drive: &DriveReport, content: &Content, spec: &StorageSpec) -> Result<Tar
         return Err(("drive_of_the_system", format!("the box itself runs from {}", drive.name)));
     }
     if let Some(class) = spec.class.filter(|class| class.word() != drive.kind) {
-        let text = format!("the document says {} and {} is {}: is it the right drive?", class.word(), drive.name, drive.kind);
+        let text = format!(
+            "the document says {} and {} is {}: is it the right drive?",
+            class.word(),
+            drive.name,
+            drive.kind
+        );
         return Err(("drive_class_differs", text));
     }
     if drive.read_only {
-        return Err(("drive_read_only", format!("the kernel lets nobody write to {}: a switch on it, or it is failing", drive.name)));
+        return Err((
+            "drive_read_only",
+            format!("the kernel lets nobody write to {}: a switch on it, or it is failing", drive.name),
+        ));
     }
     if let Some(holder) = content.held_by.first() {
         return Err(("drive_held", format!("{} is held by {holder}", content.name)));

@@ -127,7 +127,8 @@ mod tests {
         ] {
             assert_eq!(defined(key, value), Class::Guarded, "{key}={value}");
         }
-        for (key, value) in [("path", "/mnt/felhom/photos"), ("content", "backup,rootdir"), ("disable", "1")] {
+        for (key, value) in [("path", "/mnt/felhom/photos"), ("content", "backup,rootdir"), ("disable", "1")]
+        {
             assert_eq!(defined(key, value), Class::Routine, "{key}={value}");
         }
         let change = ChangeStorage {

@@ -38,7 +38,9 @@ fn spec() -> StorageSpec {
 
 /// A drive with one partition.
 fn disk(name: &str, serial: &str, uuid: &str) -> BlockDevice {
-    let words = |words: &[(&str, &str)]| words.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let words = |words: &[(&str, &str)]| {
+        words.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
     let part = BlockDevice {
         name: format!("{name}1"),
         size_bytes: 1 << 40,
@@ -100,14 +102,18 @@ impl Host {
             }
         }
         let uuid = |name: &String| {
-            let part = devices.iter().flat_map(|device| &device.partitions).find(|part| part.name == *name)?;
+            let part =
+                devices.iter().flat_map(|device| &device.partitions).find(|part| part.name == *name)?;
             part.properties.get("ID_FS_UUID").cloned()
         };
         let marker = match &self.mounted {
             None => Reading::Absent,
-            Some(name) => uuid(name).and_then(|uuid| self.markers.get(&uuid).cloned()).unwrap_or(Reading::Absent),
+            Some(name) => {
+                uuid(name).and_then(|uuid| self.markers.get(&uuid).cloned()).unwrap_or(Reading::Absent)
+            }
         };
-        let seen = SeenStorage { mounted: self.mounted.is_some(), marker, definition: self.definition.clone() };
+        let seen =
+            SeenStorage { mounted: self.mounted.is_some(), marker, definition: self.definition.clone() };
         SeenStorages {
             host_id: HostId(Uuid::from_u128(9)),
             drives: Reading::Present(detect(&devices)),
@@ -133,7 +139,8 @@ impl Host {
             }
             StorageStep::Host(HostCommand::UnmountDrive(_)) => self.mounted = None,
             StorageStep::Host(HostCommand::MarkDrive(mark)) => {
-                let before = self.markers.insert(mark.uuid.to_string(), Reading::Present(mark.marker.clone()));
+                let before =
+                    self.markers.insert(mark.uuid.to_string(), Reading::Present(mark.marker.clone()));
                 assert!(before.is_none(), "no marker is written over");
             }
             StorageStep::DefineStorage(params) => {
@@ -200,7 +207,9 @@ fn a_drive_is_mounted_marked_and_defined_and_then_left_alone() {
     }
     let plan = host.plan(&spec());
     assert_eq!((words(&plan), plan.readiness, plan.outcome), (vec![], Readiness::Ready, Outcome::Converged));
-    assert!(host.definition.present().is_some_and(|it| it.is_mountpoint && !it.create_base_path && it.path == AT));
+    assert!(
+        host.definition.present().is_some_and(|it| it.is_mountpoint && !it.create_base_path && it.path == AT)
+    );
 }
 
 #[test]
@@ -250,7 +259,11 @@ fn identity_collision_takes_the_drive_from_both() {
     host.devices.push(disk("sdb", "WD-2", UUID));
     let plan = host.converge(&spec());
     refused(&plan, "drive_identity_shared");
-    assert!(plan.notes[0].text.contains("sda1") && plan.notes[0].text.contains("sdb1"), "{}", plan.notes[0].text);
+    assert!(
+        plan.notes[0].text.contains("sda1") && plan.notes[0].text.contains("sdb1"),
+        "{}",
+        plan.notes[0].text
+    );
     assert!(!host.is_used());
     host.devices.pop();
     assert_eq!(host.converge(&spec()).readiness, Readiness::Ready);

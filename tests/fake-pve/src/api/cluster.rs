@@ -95,7 +95,7 @@ fn storage_entry(world: &World, call: &Call, id: &str) -> Option<Value> {
         return None;
     }
     let node = &world.node.name;
-    let status = if storage.online { "available" } else { "unknown" };
+    let status = if world.answers(storage) { "available" } else { "unknown" };
     Some(json!({"id": format!("storage/{node}/{id}"), "type": "storage", "storage": id, "node": node,
         "status": status, "plugintype": storage.kind, "content": storage.options.get("content"), "shared": 0,
         "disk": world.used_bytes(id), "maxdisk": storage.total_bytes}))

@@ -160,7 +160,7 @@ pub(super) fn node_status(world: &mut World, call: &Call) -> Answer {
 fn state(world: &mut World, id: &str) -> Map<String, Value> {
     let storage = world.storages[id].clone();
     let content = storage.options.get("content").cloned().unwrap_or_default();
-    let active = storage.enabled() && storage.online;
+    let active = storage.enabled() && world.answers(&storage);
     let (total, used) = if active { (storage.total_bytes, world.used_bytes(id)) } else { (0, 0) };
     let mut out = json!({"type": storage.kind, "content": shuffled_list(world, &content), "shared": 0,
         "enabled": u8::from(storage.enabled()), "active": u8::from(active),

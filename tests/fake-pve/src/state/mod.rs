@@ -33,6 +33,9 @@ pub struct Node {
     pub bridges: BTreeSet<String>,
     /// Paths where a drive is mounted.
     pub mounts: BTreeSet<String>,
+    /// Whether what is mounted on this machine counts too.
+    #[serde(default)]
+    pub real_mounts: bool,
     /// Drives, as `disks/list` shows them; partitions have a `parent`.
     pub disks: Vec<Value>,
     /// Logical processors.
@@ -155,7 +158,12 @@ impl World {
     }
 
     pub(crate) fn mounted(&self, path: &str) -> bool {
-        self.node.mounts.contains(path)
+        let line = |line: &str| line.split(' ').nth(4) == Some(path);
+        let really = || {
+            let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            table.lines().any(line)
+        };
+        self.node.mounts.contains(path) || (self.node.real_mounts && really())
     }
 
     pub(crate) fn pid(&mut self) -> u32 {

@@ -150,13 +150,19 @@ impl World {
         if !storage.enabled() {
             return Err(format!("storage '{id}' is disabled"));
         }
-        if !storage.online {
+        if !self.answers(storage) {
             return Err(format!(
                 "unable to activate storage '{id}' - directory is expected to be a mount point but is not mounted: '{}'",
                 storage.path()
             ));
         }
         Ok(storage)
+    }
+
+    /// Whether the disk or server behind it is there.
+    pub(crate) fn answers(&self, storage: &Storage) -> bool {
+        let must_be_mounted = storage.options.get("is_mountpoint").is_some_and(|value| value == "1");
+        storage.online && (!must_be_mounted || self.mounted(storage.path()))
     }
 
     /// As `usable_storage`, and it takes disks of this kind of guest.

@@ -1,0 +1,192 @@
+//! Drives become storages, go away, come back, and are never taken for others: the real cycle, the real `felhom-host`, a
+//! double of the host.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use fake_pve::{Drive, Fault, Token};
+use felhom_agent::cycle::CycleEnd;
+use felhom_agent::state::Boundary;
+use felhom_shared::desired::{ContentType, DesiredState, StorageAction, StorageRole, StorageSpec};
+use felhom_shared::drive::DurableId;
+use felhom_shared::id::StorageId;
+use felhom_shared::report::{Outcome, Readiness, StorageReport};
+use felhom_tests::{House, Killed, Told, document, lxc, on_storage};
+
+const DATA_SERIAL: &str = "WD-WCC7K4LJ5TXR";
+const DATA_UUID: &str = "b3d5f7a1-22c4-4e0e-8c61-5d1f9f3c7e20";
+
+fn photos() -> StorageSpec {
+    StorageSpec {
+        storage: StorageId::new("photos").unwrap(),
+        durable_id: DurableId::of_contents(DATA_UUID, None).unwrap(),
+        action: StorageAction::Adopt,
+        role: StorageRole::Guests,
+        class: None,
+        filesystem: None,
+        content: BTreeSet::from([ContentType::Images, ContentType::Rootdir]),
+        label: None,
+    }
+}
+
+fn house() -> House {
+    let house = House::new().with_host_desk();
+    house.control().set_drives(&Drive::usual()).unwrap();
+    house
+}
+
+/// A drive, a guest on it and one elsewhere.
+fn desired() -> DesiredState {
+    let mut desired = document([on_storage(lxc(101, "cloud"), "photos"), lxc(102, "dns")]);
+    desired.storage = vec![photos()];
+    desired
+}
+
+fn storage(end: &CycleEnd) -> &StorageReport {
+    &end.state.storage[0]
+}
+
+#[test]
+fn a_drive_becomes_a_storage_and_a_guest_is_made_on_it_in_one_cycle() {
+    let house = house();
+    let mut agent = house.agent();
+    agent.desire(&desired());
+    let end = agent.settle();
+    assert_eq!((storage(&end).readiness, storage(&end).outcome), (Readiness::Ready, Outcome::Converged));
+    let seen = house.control().snapshot();
+    let options = &seen.storages["photos"].options;
+    let option = |key: &str| options.get(key).map(String::as_str);
+    assert_eq!((option("is_mountpoint"), option("create-base-path")), (Some("1"), Some("0")));
+    assert_eq!(option("path"), Some("/mnt/felhom/photos"));
+    assert!(seen.volumes_of(101)[0].starts_with("photos:"), "{:?}", seen.volumes_of(101));
+    // The next cycle changes nothing.
+    house.control().reset_requests();
+    let end = agent.cycle();
+    assert_eq!(end.cost.changing_requests, 0);
+}
+
+#[test]
+fn an_unplugged_drive_blocks_its_guests_and_nobody_else_and_comes_back_without_a_person() {
+    let house = house();
+    let mut agent = house.agent();
+    agent.desire(&desired());
+    agent.settle();
+    house.control().plug_drive(DATA_SERIAL, false).unwrap();
+    // A drift on both: the guest on the drive waits, the other is put right.
+    for vmid in [101, 102] {
+        house.control().edit_config(vmid, "memory", Some("64")).unwrap();
+    }
+    let gone = agent.settle_to(|end| end.outcome(102) == Outcome::Converged);
+    assert_eq!((storage(&gone).readiness, storage(&gone).outcome), (Readiness::Unplugged, Outcome::Waiting));
+    assert!(gone.tells(101, "storage_not_ready") && gone.outcome(101) == Outcome::Waiting);
+    assert_eq!(house.value(101, "memory").as_deref(), Some("64"));
+    assert_eq!(house.control().snapshot().storages["photos"].options["disable"], "1");
+    assert!(house.control().host_root().join("mnt/felhom/photos").read_dir().unwrap().next().is_none());
+    house.control().plug_drive(DATA_SERIAL, true).unwrap();
+    let back = agent.settle();
+    assert_eq!(storage(&back).readiness, Readiness::Ready);
+    assert_eq!(house.value(101, "memory").as_deref(), Some("512"));
+    assert!(!house.control().snapshot().storages["photos"].options.contains_key("disable"));
+}
+
+/// Two guests are to be made on the drive, one after the other, and after the first the drive is another one.
+#[test]
+fn a_mount_is_proven_live_right_before_something_is_written_to_it() {
+    let house = house();
+    let control = house.control();
+    let mut agent = house.agent_with_probe(Rc::new(move |boundary| {
+        let begun = control.snapshot().volumes.keys().any(|volid| volid.starts_with("photos:"));
+        if boundary == Boundary::AfterEnd && begun {
+            let _ = std::fs::remove_file(
+                control.host_root().join("files").join(DATA_UUID).join(".felhom-drive.json"),
+            );
+        }
+    }));
+    let mut desired = desired();
+    desired.guests = vec![on_storage(lxc(101, "cloud"), "photos"), on_storage(lxc(102, "dns"), "photos")];
+    agent.desire(&desired);
+    let end = agent.cycle();
+    let seen = house.control().snapshot();
+    let made = [101, 102].map(|vmid| seen.volumes_of(vmid).len());
+    assert_eq!(made.iter().sum::<usize>(), 1, "{made:?}");
+    assert!([101, 102].iter().any(|vmid| end.tells(*vmid, "storage_not_live")), "{:?}", end.state.guests);
+    assert_eq!(storage(&end).notes[0].code, "marker_gone");
+}
+
+/// Killed at every boundary of its journal, the agent comes to the same end, with one marker and one definition.
+#[test]
+fn the_agent_may_die_anywhere_on_the_way_to_a_storage() {
+    for deadly in 1..=16 {
+        let house = house();
+        let count = Rc::new(std::cell::Cell::new(0));
+        let counted = Rc::clone(&count);
+        let mut agent = house.agent_with_probe(Rc::new(move |_| {
+            counted.set(counted.get() + 1);
+            if counted.get() == deadly {
+                Killed::now();
+            }
+        }));
+        let mut desired = desired();
+        desired.guests.clear();
+        agent.desire(&desired);
+        let died = agent.cycle_or_death().is_none();
+        drop(agent);
+        let mut agent = house.agent();
+        let end = agent.settle();
+        assert_eq!(storage(&end).readiness, Readiness::Ready, "killed at {deadly}");
+        assert_eq!(end.state.journal_open, 0);
+        if !died {
+            assert!(deadly > 9, "a storage has at least nine boundaries");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_failed_definition_is_told_with_the_right_that_is_missing() {
+    let house = house();
+    let token = Token::poor("low@pve!t", "11111111-2222-3333-4444-555555555555")
+        .grant("/", &["VM.Audit", "Sys.Audit", "Datastore.Audit"]);
+    house.control().add_token(token);
+    let house = house.with_token("low@pve!t=11111111-2222-3333-4444-555555555555");
+    let mut agent = house.agent();
+    let mut desired = desired();
+    desired.guests.clear();
+    agent.desire(&desired);
+    let end = agent.cycle();
+    let failed = storage(&end).steps.last().and_then(|step| step.error.clone()).unwrap();
+    assert!(failed.text.contains("felhom-pve-role setup --storage"), "{}", failed.text);
+    assert_eq!(storage(&end).outcome, Outcome::Failed);
+}
+
+/// PVE answers 500 and has done it all the same.
+#[test]
+fn a_definition_that_took_effect_behind_an_error_is_found() {
+    let house = house();
+    house.control().add_fault(Fault::on("POST", "/storage").apply_then(500, "got no response"));
+    let mut agent = house.agent();
+    let mut desired = desired();
+    desired.guests.clear();
+    agent.desire(&desired);
+    let end = agent.settle();
+    assert_eq!(storage(&end).readiness, Readiness::Ready);
+    assert_eq!(house.changes_to("POST", "/storage"), 1);
+}
+
+#[test]
+fn an_entry_that_vanishes_leaves_everything_as_it_is() {
+    let house = house();
+    let mut agent = house.agent();
+    let mut desired = desired();
+    agent.desire(&desired);
+    agent.settle();
+    let before = house.control().snapshot().storages;
+    desired.storage.clear();
+    agent.desire(&desired);
+    agent.settle();
+    let after = house.control().snapshot();
+    assert_eq!(before["photos"].options, after.storages["photos"].options);
+    assert!(after.node.mounts.contains("/mnt/felhom/photos"));
+}
