@@ -5,17 +5,19 @@
 //! module looks at neither name, chain nor validity period; it compares the leaf with what was pinned, and has
 //! the handshake's signature verified against that leaf. It refuses to offer a way to connect unchecked.
 
+mod provider;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme};
 use sha2::{Digest, Sha256};
 
 /// Where the knowledge of the peer's leaf certificate comes from.
@@ -76,11 +78,7 @@ enum UnexpectedLeaf {
 
 /// A TLS client that accepts exactly the peers that `source` describes.
 pub fn client_config(source: PinSource) -> Result<ClientConfig, TlsError> {
-    let mut provider = ring::default_provider();
-    // Both peers are near and every cycle begins with a handshake, so what hashes faster is offered first. All are
-    // offered: a pveproxy that insists on another gets it.
-    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
-    let provider = Arc::new(provider);
+    let provider = Arc::new(provider::provider());
     let verifier = PinnedLeaf::new(source, Arc::clone(&provider))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -22,7 +22,7 @@ fn identity_signing_with(other: Option<rcgen::KeyPair>) -> Identity {
     let made = rcgen::generate_simple_self_signed(["pve1".to_owned()]).unwrap();
     let key = other.unwrap_or(made.signing_key);
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let signer = provider.key_provider.load_private_key(key).unwrap();
     let certified = rustls::sign::CertifiedKey::new(vec![made.cert.der().clone()], signer);
     let server = ServerConfig::builder_with_provider(provider)

@@ -1,7 +1,8 @@
 //! The agent as it is shipped: small, because it lives beside customers' guests.
 //!
 //! What the profile cannot say is said here. A panic ends the process, so nobody reads unwind tables; relative
-//! relocations are packed (glibc 2.36, which PVE 8 has); of zstd only the fast compressor is kept; and what hashes or
+//! relocations are packed (glibc 2.36, which PVE 8 has), functions with the same instructions are one (the addresses of
+//! functions mean nothing to us); of zstd only the fast compressor is kept; and what hashes or
 //! checks a signature now and then does so in its smallest form, not in one for each kind of processor.
 
 use std::path::Path;
@@ -10,11 +11,13 @@ use std::process::Command;
 use crate::Failed;
 use crate::process::{cargo, must};
 
-const RUSTFLAGS: [&str; 10] = [
+const RUSTFLAGS: [&str; 12] = [
     "-C",
     "force-unwind-tables=no",
     "-C",
     "link-arg=-Wl,-z,pack-relative-relocs",
+    "-C",
+    "link-arg=-Wl,--icf=all",
     "--cfg",
     "sha2_backend=\"soft\"",
     "--cfg",
