@@ -1,6 +1,7 @@
 //! What differs between two documents, field by field, in the operator's words. Pure.
 //!
-//! Lists of guests are compared by guest_id, so that moving a guest within the file is no change.
+//! Lists of guests are compared by guest_id and lists of drives by their storage, so that moving one within the file is no
+//! change.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +37,7 @@ fn compare(at: String, before: Option<&Value>, after: Option<&Value>, changes: &
                 after.iter().map(|(key, value)| (key.clone(), value)).collect();
             compare_maps(&at, &before, &after, changes);
         }
-        (before, after) if is_guests(before) || is_guests(after) => {
+        (before, after) if are_items(before) || are_items(after) => {
             let (before, after) = (by_identity(before), by_identity(after));
             let mut ids: Vec<&String> = before.keys().chain(after.keys()).collect();
             ids.sort();
@@ -66,15 +67,21 @@ fn compare_maps(
     }
 }
 
-fn is_guests(value: Option<&Value>) -> bool {
+fn are_items(value: Option<&Value>) -> bool {
     let list = value.and_then(Value::as_array);
-    list.is_some_and(|list| !list.is_empty() && list.iter().all(|item| item.get("guest_id").is_some()))
+    list.is_some_and(|list| !list.is_empty() && list.iter().all(|item| identity(item).is_some()))
 }
 
-/// By guest_id; a list that is not there has no guests.
+/// A drive may change its name; the storage that it becomes does not.
+fn identity(item: &Value) -> Option<&str> {
+    let key = if item.get("durable_id").is_some() { "storage" } else { "guest_id" };
+    item.get(key)?.as_str()
+}
+
+/// By identity; a list that is not there has no items.
 fn by_identity(value: Option<&Value>) -> BTreeMap<String, &Value> {
     let list = value.and_then(Value::as_array).into_iter().flatten();
-    list.map(|item| (item["guest_id"].as_str().unwrap_or_default().to_owned(), item)).collect()
+    list.map(|item| (identity(item).unwrap_or_default().to_owned(), item)).collect()
 }
 
 #[cfg(test)]
@@ -93,5 +100,17 @@ mod tests {
         assert_eq!((changes[0].before.clone(), changes[0].after.clone()), (Some(json!(1)), Some(json!(2))));
         assert_eq!(changes[1].after, None);
         assert!(diff(&before, &before).is_empty());
+    }
+
+    #[test]
+    fn drives_are_compared_by_their_storage() {
+        let before =
+            json!({"storage": [{"storage": "photos", "durable_id": "contents:a", "content": ["iso"]}]});
+        let after =
+            json!({"storage": [{"storage": "photos", "durable_id": "contents:b", "content": ["iso"]}]});
+        let places: Vec<String> = diff(&before, &after).into_iter().map(|change| change.at).collect();
+        assert_eq!(places, ["storage[photos].durable_id"]);
+        let places: Vec<String> = diff(&json!({}), &after).into_iter().map(|change| change.at).collect();
+        assert_eq!(places, ["storage[photos]"]);
     }
 }

@@ -188,6 +188,7 @@ async fn the_overview_tells_silence_from_not_understood_from_a_summary() {
         agent_version: "0.1.0".to_owned(),
         node_unreadable: None,
         outcomes: BTreeMap::from([(Outcome::Converged, 3), (Outcome::Held, 1)]),
+        storage: BTreeMap::from([(Outcome::Waiting, 1)]),
         unmanaged: 2,
         journal_open: 0,
         to_sign: 0,

@@ -149,11 +149,11 @@ fn print_changes(changes: &[Change]) {
                     line("    the box will hold this for a signature");
                 }
             }
-            (None, Some(Value::Object(fields))) if is_guest(change) => {
+            (None, Some(Value::Object(fields))) if is_item(change) => {
                 line(&coloured("32", &format!("+ {}", change.at)));
                 fields.iter().for_each(|(field, value)| line(&format!("    {field}: {}", short(value))));
             }
-            (Some(_), None) if is_guest(change) => {
+            (Some(_), None) if is_item(change) => {
                 line(&coloured("31", &format!("- {}", change.at)));
                 line("    it becomes unmanaged: nothing is destroyed");
             }
@@ -168,8 +168,9 @@ fn short(value: &Value) -> String {
     clean(&value.to_string())
 }
 
-fn is_guest(change: &Change) -> bool {
-    change.at.starts_with("guests[") && change.at.ends_with(']')
+fn is_item(change: &Change) -> bool {
+    let at = &change.at;
+    (at.starts_with("guests[") || at.starts_with("storage[")) && at.ends_with(']')
 }
 
 /// A document on its way to being published.

@@ -53,6 +53,9 @@ pub struct Summary {
     pub node_unreadable: Option<String>,
     /// How many guests stand where.
     pub outcomes: BTreeMap<Outcome, u32>,
+    /// How many storages stand where.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage: BTreeMap<Outcome, u32>,
     /// Guests on the node that are not ours.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unmanaged: u32,
@@ -76,10 +79,8 @@ impl Summary {
     /// The short form of a state.
     #[must_use]
     pub fn of(state: &HostState) -> Self {
-        let mut outcomes = BTreeMap::new();
-        for guest in &state.guests {
-            *outcomes.entry(guest.outcome).or_insert(0) += 1;
-        }
+        let outcomes = tally(state.guests.iter().map(|guest| guest.outcome));
+        let storage = tally(state.storage.iter().map(|storage| storage.outcome));
         Self {
             agent_version: state.agent_version.clone(),
             node_unreadable: match &state.node {
@@ -87,12 +88,20 @@ impl Summary {
                 NodeState::Unreadable { text, .. } => Some(text.clone()),
             },
             outcomes,
+            storage,
             unmanaged: u32::try_from(state.unmanaged.len()).unwrap_or(u32::MAX),
             journal_open: state.journal_open,
             to_sign: u32::try_from(state.ops.pending.len()).unwrap_or(u32::MAX),
             refused: state.generation.refused.clone(),
         }
     }
+}
+
+/// How often each outcome occurs.
+pub fn tally(outcomes: impl Iterator<Item = Outcome>) -> BTreeMap<Outcome, u32> {
+    let mut counts = BTreeMap::new();
+    outcomes.for_each(|outcome| *counts.entry(outcome).or_insert(0) += 1);
+    counts
 }
 
 /// The latest state of a host.

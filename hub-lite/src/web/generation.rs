@@ -12,7 +12,7 @@ use super::moment::{Clock, Moment};
 use super::page::{Page, Piece, nothing_here, store_failed};
 use super::session::Operator;
 use super::shown::Shown;
-use crate::diff::diff;
+use crate::diff::{Change, diff};
 use crate::state::AppState;
 use crate::store::StoreError;
 use crate::store::desired_history::{self, Published};
@@ -35,10 +35,19 @@ struct GenerationPage {
     is_current: bool,
 }
 
-struct ChangeRow {
-    at: Shown,
-    before: Option<Shown>,
-    after: Option<Shown>,
+/// A field that differs.
+pub(super) struct ChangeRow {
+    pub(super) at: Shown,
+    pub(super) before: Option<Shown>,
+    pub(super) after: Option<Shown>,
+}
+
+pub(super) fn change_row(change: &Change) -> ChangeRow {
+    ChangeRow {
+        at: Shown::new(&change.at),
+        before: change.before.as_ref().map(text),
+        after: change.after.as_ref().map(text),
+    }
 }
 
 struct Known {
@@ -89,11 +98,6 @@ impl GenerationPage {
             |document: &Published| serde_json::from_slice::<Value>(&document.bytes).unwrap_or_default();
         let value = json(document);
         let changes = before.as_ref().map(|before| diff(&json(before), &value)).unwrap_or_default();
-        let change = |change: crate::diff::Change| ChangeRow {
-            at: Shown::new(&change.at),
-            before: change.before.as_ref().map(text),
-            after: change.after.as_ref().map(text),
-        };
         let written = String::from_utf8_lossy(&document.bytes);
         let pretty = serde_json::to_string_pretty(&value).expect("a value that was parsed has string keys");
         // As its author laid it out, unless that was on one line.
@@ -107,7 +111,7 @@ impl GenerationPage {
             note: document.note.as_deref().map(Shown::new),
             digest: document.digest.clone(),
             before: before.as_ref().map(|before| before.generation.0),
-            changes: changes.into_iter().map(change).collect(),
+            changes: changes.iter().map(change_row).collect(),
             lines: laid_out.lines().map(Shown::new).collect(),
             is_current: host.desired == Some(document.generation),
         }

@@ -142,8 +142,11 @@ impl Guests {
 impl Rank {
     fn new(host: &Host, summary: Option<&Summary>, alive: Liveness) -> Self {
         let has = |outcomes: &[Outcome]| {
-            summary
-                .is_some_and(|summary| outcomes.iter().any(|outcome| summary.outcomes.contains_key(outcome)))
+            summary.is_some_and(|summary| {
+                outcomes.iter().any(|outcome| {
+                    summary.outcomes.contains_key(outcome) || summary.storage.contains_key(outcome)
+                })
+            })
         };
         if host.in_conflict() || summary.is_some_and(|summary| summary.refused.is_some()) {
             Self::Broken

@@ -64,7 +64,7 @@
 
   function isWriting() {
     const fields = [...main.querySelectorAll("textarea, input[type=file]")];
-    return fields.some((field) => field.value || field === document.activeElement);
+    return main.querySelector("details.assign[open]") || fields.some((field) => field.value || field === document.activeElement);
   }
 
   async function refresh() {

@@ -1,8 +1,8 @@
 //! The operator's pages: one page a file, its template beside it. Complete without scripts; a small script of our
 //! own swaps in fresher pieces.
 //!
-//! They read the store and decide nothing; what a page changes is the operator's own session and the queue of signed
-//! operations, where it can only add what a box then judges.
+//! They read the store and decide nothing; what a page changes is the operator's own session, the queue of signed
+//! operations, where it can only add what a box then judges, and the next document, as `felhom-hub desired publish` does.
 //! Nothing is loaded from anywhere else, and the content security policy holds us to it.
 
 mod amount;
@@ -43,6 +43,7 @@ pub fn routes() -> Router<AppState> {
         .route("/hosts/{host_id}/live", get(live::one))
         .route("/hosts/{host_id}/generations/{generation}", get(generation::generation))
         .route("/hosts/{host_id}/ops", post(host::hand_in).layer(DefaultBodyLimit::max(host::FORM_BYTES_MAX)))
+        .route("/hosts/{host_id}/storage", post(host::assign))
         .route("/login", get(login::form).post(login::login))
         .route("/logout", post(logout::logout))
         .route("/assets/{file}", get(assets::asset))

@@ -3,14 +3,12 @@
 //! Reading all of it would be the most expensive part of taking a report in, and the rest is for the host's page,
 //! which reads the report as it was stored. A word that the hub does not know is no hindrance where it is not read.
 
-use std::collections::BTreeMap;
-
 use felhom_shared::id::HostId;
 use felhom_shared::report::{GenerationState, LedgerHead, NodeState, Outcome};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::store::host_state::Summary;
+use crate::store::host_state::{Summary, tally};
 
 /// A [`felhom_shared::report::HostState`] without its details.
 #[derive(Deserialize)]
@@ -21,7 +19,9 @@ pub(super) struct Known {
     pub(super) ops: Ops,
     agent_version: String,
     node: NodeState,
-    guests: Vec<Guest>,
+    guests: Vec<Item>,
+    #[serde(default)]
+    storage: Vec<Item>,
     #[serde(default)]
     unmanaged: Vec<IgnoredAny>,
     #[serde(default)]
@@ -37,24 +37,21 @@ pub(super) struct Ops {
 }
 
 #[derive(Deserialize)]
-struct Guest {
+struct Item {
     outcome: Outcome,
 }
 
 impl Known {
     /// What [`Summary::of`] says of the whole state.
     pub(super) fn summary(&self) -> Summary {
-        let mut outcomes = BTreeMap::new();
-        for guest in &self.guests {
-            *outcomes.entry(guest.outcome).or_insert(0) += 1;
-        }
         Summary {
             agent_version: self.agent_version.clone(),
             node_unreadable: match &self.node {
                 NodeState::Present { .. } => None,
                 NodeState::Unreadable { text, .. } => Some(text.clone()),
             },
-            outcomes,
+            outcomes: tally(self.guests.iter().map(|guest| guest.outcome)),
+            storage: tally(self.storage.iter().map(|storage| storage.outcome)),
             unmanaged: u32::try_from(self.unmanaged.len()).unwrap_or(u32::MAX),
             journal_open: self.journal_open,
             to_sign: u32::try_from(self.ops.pending.len()).unwrap_or(u32::MAX),
@@ -85,6 +82,8 @@ mod tests {
             "generation": {"received": 8, "reached": 7, "refused": refused},
             "node": {"reading": "unreadable", "code": "pve_down", "text": "it does not answer"},
             "guests": [guest("converged"), guest("held"), guest("held")],
+            "storage": [{"storage": "photos", "durable_id": "contents:a", "role": "files", "outcome": "waiting",
+                "readiness": "unplugged"}],
             "unmanaged": [{"vmid": 200, "kind": "qemu", "name": "other", "status": "running"}], "journal_open": 3,
             "ops": {"pending": [pending], "ledger": {"seq": 4, "head": "a".repeat(64)}},
         })

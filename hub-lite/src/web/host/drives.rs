@@ -1,6 +1,7 @@
 //! Drives on the page: what is attached, what it is known by, and what is on it.
 
-use felhom_shared::drive::{Content, DriveReport};
+use felhom_shared::desired::StorageSpec;
+use felhom_shared::drive::{Content, DriveReport, DurableId};
 
 use crate::web::amount::bytes;
 use crate::web::badge::{Badge, Tone};
@@ -18,6 +19,10 @@ pub(super) struct DriveRow {
     pub(super) durable_id: Option<Shown>,
     pub(super) contents: Vec<ContentRow>,
     pub(super) problems: Vec<(Shown, Shown)>,
+    /// For the form's own ids.
+    pub(super) key: String,
+    /// What of it can be given a purpose: its identity, and how a person finds it. None where it has one, or must not.
+    pub(super) offers: Vec<(Shown, Shown)>,
 }
 
 /// What is on a drive.
@@ -29,12 +34,12 @@ pub(super) struct ContentRow {
     pub(super) used_by: Vec<Shown>,
 }
 
-pub(super) fn rows(drives: &[DriveReport]) -> Vec<DriveRow> {
-    drives.iter().map(DriveRow::new).collect()
+pub(super) fn rows(drives: &[DriveReport], assigned: &[StorageSpec]) -> Vec<DriveRow> {
+    drives.iter().zip(1..).map(|(drive, number)| DriveRow::new(drive, number, assigned)).collect()
 }
 
 impl DriveRow {
-    fn new(drive: &DriveReport) -> Self {
+    fn new(drive: &DriveReport, number: usize, assigned: &[StorageSpec]) -> Self {
         let serial = drive.serial.as_deref().map(|serial| format!(" {serial}")).unwrap_or_default();
         let words = [(drive.system, "the box runs from it"), (drive.read_only, "read-only")];
         Self {
@@ -51,8 +56,29 @@ impl DriveRow {
                 .iter()
                 .map(|problem| (Shown::new(&problem.text), Shown::new(&problem.code)))
                 .collect(),
+            key: format!("assign-{number}"),
+            offers: offers(drive, assigned),
         }
     }
+}
+
+/// Only what the box can tell from everything else, and does not run from.
+fn offers(drive: &DriveReport, assigned: &[StorageSpec]) -> Vec<(Shown, Shown)> {
+    let ids = drive.contents.iter().flat_map(|content| &content.known_by).chain(&drive.durable_id);
+    let is_assigned = |id: &DurableId| assigned.iter().any(|spec| spec.durable_id == *id);
+    if drive.system || !drive.problems.is_empty() || ids.clone().any(is_assigned) {
+        return Vec::new();
+    }
+    let content = |content: &Content| {
+        let what = content.format.as_deref().unwrap_or("nothing recognised");
+        let label = content.label.as_deref().map(|label| format!(" “{label}”")).unwrap_or_default();
+        let id = content.known_by.first()?;
+        Some((Shown::new(id.as_str()), Shown::new(&format!("{what}{label} on {}", content.name))))
+    };
+    let whole = drive.durable_id.as_ref();
+    let whole =
+        whole.map(|id| (Shown::new(id.as_str()), Shown::new(&format!("the whole drive {}", drive.name))));
+    drive.contents.iter().filter_map(content).chain(whole).collect()
 }
 
 impl ContentRow {

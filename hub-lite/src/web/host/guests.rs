@@ -176,13 +176,13 @@ impl ObservedGuest {
 }
 
 impl NoteRow {
-    fn new(note: &Note) -> Self {
+    pub(super) fn new(note: &Note) -> Self {
         Self { kind: note.kind.into(), code: Shown::new(&note.code), text: Shown::new(&note.text) }
     }
 }
 
 impl StepRow {
-    fn new(step: &StepReport) -> Self {
+    pub(super) fn new(step: &StepReport) -> Self {
         Self {
             step: Shown::new(&step.step),
             detail: Shown::new(&step.detail),

@@ -1,5 +1,6 @@
 //! `GET /hosts/{host_id}`: everything the hub knows of one host.
 
+mod assign;
 mod drives;
 mod guests;
 mod hand_in;
@@ -8,6 +9,8 @@ mod page;
 mod past;
 mod signing;
 pub(super) mod standing;
+mod storages;
 
+pub(super) use assign::assign;
 pub(super) use hand_in::{FORM_BYTES_MAX, hand_in};
 pub(super) use page::host;

@@ -18,6 +18,7 @@ use super::numbers::{self, Range, StorageRow};
 use super::past::{DeedRow, DocumentRow, EventRow, ReportRow};
 use super::signing::{self, Signing};
 use super::standing::{Remark, Standing};
+use super::storages::{self, StorageItem};
 use crate::checks::staleness::Liveness;
 use crate::state::AppState;
 use crate::store::audit::{self, Deed};
@@ -73,6 +74,7 @@ struct HostPage {
     guests: Vec<GuestRow>,
     signing: Signing,
     unmanaged: Vec<UnmanagedRow>,
+    assigned: Vec<StorageItem>,
     drives: Vec<DriveRow>,
     storages: Vec<StorageRow>,
     charts: Vec<Chart>,
@@ -162,7 +164,8 @@ impl HostPage {
         let state = known.latest.as_ref().map(|latest| &latest.state);
         let desired = known.current.as_ref().map(|document| DesiredState::from_json(&document.bytes));
         let desired_unreadable = matches!(desired, Some(Err(_)));
-        let specs = desired.and_then(Result::ok).map(|desired| desired.guests).unwrap_or_default();
+        let desired = desired.and_then(Result::ok);
+        let (specs, storage) = desired.map(|desired| (desired.guests, desired.storage)).unwrap_or_default();
         let guests = guests::rows(&specs, state);
         let names: HashMap<String, Shown> =
             guests.iter().map(|guest| (guest.id.clone(), guest.name.clone())).collect();
@@ -181,7 +184,8 @@ impl HostPage {
                 (command, csrf, clock),
             ),
             unmanaged: state.map(|state| guests::unmanaged(&state.unmanaged)).unwrap_or_default(),
-            drives: state.map(|state| drives::rows(&state.drives)).unwrap_or_default(),
+            assigned: storages::rows(&storage, state),
+            drives: state.map(|state| drives::rows(&state.drives, &storage)).unwrap_or_default(),
             storages: newest.map(numbers::storages).unwrap_or_default(),
             charts: numbers::charts(&known.samples, range, clock),
             ranges: Range::ALL.into_iter().map(|other| (other, other == range)).collect(),

@@ -1,7 +1,7 @@
 //! How far a host has come, and what stands in its way: shared by the list and the host's own page.
 
 use felhom_shared::id::Generation;
-use felhom_shared::report::DocumentRefusal;
+use felhom_shared::report::{DocumentRefusal, Outcome};
 
 use crate::checks::conflict::held;
 use crate::store::host_state::Summary;
@@ -64,7 +64,8 @@ impl Remark {
         let refused = summary.and_then(|summary| summary.refused.as_ref()).map(Self::refused);
         let unreadable = summary.and_then(|summary| summary.node_unreadable.as_deref()).map(Self::unreadable);
         let paused = host.paused.then(|| Self::paused(host));
-        [rolled_back, conflict, refused, unreadable, paused].into_iter().flatten().collect()
+        let storage = summary.and_then(Self::storage);
+        [rolled_back, conflict, refused, unreadable, storage, paused].into_iter().flatten().collect()
     }
 
     fn new(tone: Tone, title: impl Into<String>, text: &str) -> Self {
@@ -93,6 +94,20 @@ impl Remark {
     fn unreadable(text: &str) -> Self {
         let text = format!("{} Nothing is concluded from that and nothing is changed.", sentence(text));
         Self::new(Tone::Warn, "The node could not be read:", &text)
+    }
+
+    /// A drive that is missing or in doubt. Guests that wait for one say so themselves.
+    fn storage(summary: &Summary) -> Option<Self> {
+        let (outcome, _) = summary.storage.iter().next_back()?;
+        let wrong: u32 = summary
+            .storage
+            .iter()
+            .filter(|(outcome, _)| **outcome != Outcome::Converged)
+            .map(|(_, number)| number)
+            .sum();
+        let tone = if *outcome > Outcome::Held { Tone::Bad } else { Tone::Warn };
+        let text = format!("{wrong} of {} not as desired.", summary.storage.values().sum::<u32>());
+        (wrong > 0).then(|| Self::new(tone, "Storage:", &text))
     }
 
     /// The box's ledger is not what it was.
