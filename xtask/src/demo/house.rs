@@ -22,6 +22,8 @@ pub(super) const OPERATOR: &str = "demo";
 const PASSWORD: &str = "loopback-demo-only";
 /// Each guest's create takes this long on the fake node, so that a person can watch.
 const TASK_MS: &str = "600";
+/// The fake node's drive for data.
+pub(super) const DATA_SERIAL: &str = "WD-WCC7K4LJ5TXR";
 /// Cycles without news, short for the demo.
 const INTERVAL_S: u32 = 5;
 
@@ -39,7 +41,8 @@ pub(super) fn build() -> Result<(), Failed> {
         "felhom-agent",
         "-p",
         "felhom-sign",
-    ]))
+    ]))?;
+    must(&mut cargo(&["build", "--quiet", "-p", "felhom-tests", "--bin", "host_of_double"]))
 }
 
 /// Everything that runs.
@@ -47,6 +50,8 @@ pub(super) struct House {
     agent: Option<Running>,
     hub: Running,
     pve: Running,
+    /// Who mounts the fake node's drives.
+    host: Running,
     folder: tempfile::TempDir,
     url: String,
     generation: u64,
@@ -77,7 +82,8 @@ impl House {
         let (hub, url, slip) = start_hub(path, port)?;
         let (keys, genesis) = Keys::make(path)?;
         write_agent_config(path, &slip, &genesis, (&url, &format!("https://{}", address.trim())))?;
-        let house = Self { agent: None, hub, pve, folder, url, generation: 0, keys: Rc::new(keys) };
+        let host = start_host(path)?;
+        let house = Self { agent: None, hub, pve, host, folder, url, generation: 0, keys: Rc::new(keys) };
         house.keys.introduce(&house)?;
         let agent = Some(start_agent(house.folder())?);
         Ok(Self { agent, ..house })
@@ -95,7 +101,7 @@ impl House {
     /// An error if a program has ended by itself.
     pub(super) fn check(&mut self) -> Result<(), Failed> {
         let logs = format!("; its log lies in {}", self.folder.path().display());
-        let programs = [Some(&mut self.pve), Some(&mut self.hub), self.agent.as_mut()];
+        let programs = [Some(&mut self.pve), Some(&mut self.host), Some(&mut self.hub), self.agent.as_mut()];
         programs
             .into_iter()
             .flatten()
@@ -199,14 +205,18 @@ impl House {
             "  break    {} ctl --control $(cat {folder}/pve/control-address) edit 104 memory 64",
             built("fake-pve").display()
         );
+        println!(
+            "  pull     {} ctl --control $(cat {folder}/pve/control-address) drive {DATA_SERIAL} off   (and on)",
+            built("fake-pve").display()
+        );
         println!("  logs     {folder}/*.log");
         println!("\nCtrl-C ends all.");
     }
 
     /// Ends the programs and, unless it is to be kept, the folder.
     pub(super) fn end(self, keep: bool) -> Result<(), Failed> {
-        let Self { agent, hub, pve, folder, .. } = self;
-        drop((agent, hub, pve));
+        let Self { agent, hub, pve, host, folder, .. } = self;
+        drop((agent, hub, host, pve));
         if keep {
             println!("kept {}", folder.keep().display());
         }
@@ -279,6 +289,16 @@ fn write_agent_config(
         at("pve/token"),
     );
     write(&folder.join("agent.toml"), &text, 0o644)
+}
+
+/// The agent asks for what only root could do on a real host; here somebody does it to the fake node's files.
+fn start_host(folder: &Path) -> Result<Running, Failed> {
+    let (desk, pve) = (folder.join("agent/host"), folder.join("pve"));
+    fs::create_dir_all(&desk).map_err(|source| Failed::File { path: desk, source })?;
+    let control = read(&pve.join("control-address")).unwrap_or_default();
+    let mut host = Command::new(built("host_of_double"));
+    host.arg(folder.join("agent")).arg(pve.join("host")).arg(built("fake-pve")).arg(control.trim());
+    Running::start("host_of_double", &mut host, &folder.join("host.log"))
 }
 
 fn start_agent(folder: &Path) -> Result<Running, Failed> {

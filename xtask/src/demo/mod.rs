@@ -51,6 +51,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     let mut house = House::start(args.port)?;
     let desired = house.folder().join("desired.json");
     copy(&example, &desired)?;
+    if args.desired.is_none() {
+        add_storage(&desired)?;
+    }
     println!("publishing {}", example.strip_prefix(root()).unwrap_or(&example).display());
     let began = Instant::now();
     house.publish(&desired)?;
@@ -74,6 +77,20 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The example is any box's; the double has a drive for this one.
+fn add_storage(desired: &Path) -> Result<(), Failed> {
+    let example = root().join("docs/examples/storage.json");
+    let read = |path: &Path| -> Result<Value, Failed> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Failed::File { path: path.to_owned(), source })?;
+        serde_json::from_str(&text).map_err(|error| Failed::said(format!("{}: {error}", path.display())))
+    };
+    let mut document = read(desired)?;
+    document["storage"] = read(&example)?;
+    std::fs::write(desired, format!("{document:#}\n"))
+        .map_err(|source| Failed::File { path: desired.to_owned(), source })
+}
+
 /// Prints what each guest is doing until all of them are where the newest generation wants them.
 fn follow(house: &mut House) -> Result<(), Failed> {
     let mut shown = String::new();
@@ -94,13 +111,21 @@ fn is_converged(status: &Value, generation: u64) -> bool {
     status["generation"]["reached"].as_u64() == Some(generation)
 }
 
-/// `nextcloud converged · dns converging`
+/// `photos ready · nextcloud converged · dns converging`
 fn words(status: &Value) -> String {
     let guests = status["guests"].as_array().map(Vec::as_slice).unwrap_or_default();
     let word = |guest: &Value| {
         format!("{} {}", guest["name"].as_str().unwrap_or("?"), guest["outcome"].as_str().unwrap_or("?"))
     };
-    guests.iter().map(word).collect::<Vec<_>>().join(" · ")
+    let storage = status["storage"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ready = |storage: &Value| {
+        format!(
+            "{} {}",
+            storage["storage"].as_str().unwrap_or("?"),
+            storage["readiness"].as_str().unwrap_or("?")
+        )
+    };
+    storage.iter().map(ready).chain(guests.iter().map(word)).collect::<Vec<_>>().join(" · ")
 }
 
 /// Stays up, publishing the file again whenever it is saved, until Ctrl-C.

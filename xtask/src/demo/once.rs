@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::house::House;
+use super::house::{DATA_SERIAL, House};
 use super::{CONVERGE_PATIENCE, is_converged, signing};
 use crate::Failed;
 use crate::process::wait_for;
@@ -27,6 +27,7 @@ pub(super) fn run(house: &mut House, desired: &Path, converged_in: Duration) -> 
     }];
     rows.push(quiet_cycle(house)?);
     rows.push(drift(house)?);
+    rows.push(pulled(house)?);
     rows.push(killed(house, desired)?);
     rows.push(signed_away(house, desired)?);
     rows.push(on_the_hub(house)?);
@@ -64,6 +65,28 @@ fn drift(house: &mut House) -> Result<Row, Failed> {
     Ok(Row {
         what: "memory edited by hand: repaired",
         saw: format!("after {:.1} s", began.elapsed().as_secs_f64()),
+    })
+}
+
+/// Somebody pulls a drive and plugs it in again.
+fn pulled(house: &mut House) -> Result<Row, Failed> {
+    let readiness = |house: &House| -> Result<Value, Failed> {
+        Ok(house.agent_status()?.unwrap_or_default()["storage"][0]["readiness"].clone())
+    };
+    let disabled = |house: &House| -> Result<bool, Failed> {
+        Ok(house.ctl(&["state"])?["storages"]["photos"]["options"]["disable"] == "1")
+    };
+    house.ctl(&["drive", DATA_SERIAL, "off"])?;
+    wait_for("the drive to be missed", Duration::from_secs(30), || {
+        Ok((readiness(house)? == "unplugged" && disabled(house)?).then_some(()))
+    })?;
+    house.ctl(&["drive", DATA_SERIAL, "on"])?;
+    wait_for("the drive to be back", Duration::from_secs(30), || {
+        Ok((readiness(house)? == "ready" && !disabled(house)?).then_some(()))
+    })?;
+    Ok(Row {
+        what: "drive pulled: its storage is switched off",
+        saw: "and back on when it was back".to_owned(),
     })
 }
 
