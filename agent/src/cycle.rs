@@ -26,8 +26,8 @@ use crate::ops::{Ops, Scene};
 use crate::plan::{Limits, Plan, plan};
 use crate::pve::Pve;
 use crate::report::{guest_reports, pending_ops, storage_reports, tellings};
-use crate::resources::storage::Attached;
 use crate::resources::storage::observe::{Place, SeenStorages, observe};
+use crate::resources::storage::{Attached, Heads};
 use crate::state::{State, StateError, Telling};
 
 /// A drive is mounted, marked and defined in three passes, and a guest on it created, grown and started in three more;
@@ -45,6 +45,7 @@ pub struct Cycle {
     ops: Ops,
     drives: Attached,
     root: PathBuf,
+    heads: Heads,
     last: Option<HostState>,
 }
 
@@ -73,6 +74,7 @@ impl Cycle {
             ops,
             drives: Attached::none(),
             root: PathBuf::from("/"),
+            heads: Heads::default(),
             last,
         }
     }
@@ -169,7 +171,9 @@ impl Cycle {
         observed.storages = self.see_storages(desired).await?;
         let mut plan = self.plan(desired, &observed, blocked)?;
         self.remember_marks(&plan)?;
-        for (op_id, rejection) in plan.guests.iter().filter_map(|guest| guest.void.as_ref()) {
+        let of_storage = plan.storage.iter().filter_map(|storage| storage.void.as_ref());
+        for (op_id, rejection) in plan.guests.iter().filter_map(|guest| guest.void.as_ref()).chain(of_storage)
+        {
             self.ops.end_if_waiting(op_id, rejection, Timestamp::now())?;
         }
         withhold_unsettled(&mut plan, &unsettled);
@@ -188,7 +192,9 @@ impl Cycle {
         }
         let place = Place { root: &self.root, state_dir: self.state.folder() };
         let known = (self.host_id, self.drives.reading(), self.state.drive_marks()?);
-        Ok(Some(observe(&self.pve, place, &desired.storage, known).await))
+        let mut seen = observe(&self.pve, place, &desired.storage, known).await;
+        self.heads.read(self.state.folder(), &desired.storage, &mut seen).await;
+        Ok(Some(seen))
     }
 
     fn remember_marks(&self, plan: &Plan) -> Result<(), StateError> {

@@ -102,7 +102,7 @@ pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>)
     let mut budget_left = limits.budget_left;
     let guests = specs.into_iter().map(|spec| {
         let window = spec.maintenance_window.as_ref().or(desired.maintenance_window.as_ref());
-        let grant = limits.grants.of(spec.guest_id);
+        let grant = limits.grants.of(&spec.guest_id.into());
         let seen = observed.guest(spec);
         let mut guest = plan_guest(spec, &seen, grant, (window, limits.now));
         if let (Some(lost), Reading::Present(seen)) = (limits.lost.get(&spec.guest_id), &seen) {
@@ -129,11 +129,12 @@ fn plan_storages(desired: &DesiredState, observed: &ObservedHost, limits: Limits
     let mut specs: Vec<&StorageSpec> = desired.storage.iter().collect();
     specs.sort_by_key(|spec| &spec.storage);
     let planned = specs.into_iter().map(|spec| {
-        let mut storage = plan_storage(spec, seen);
+        let item = ItemId::Storage(spec.storage.clone());
+        let mut storage = plan_storage(spec, seen, limits.grants.of(&item));
         if storage.steps.is_empty() {
         } else if limits.blocked {
             storage.wait("host_paused", PAUSED.to_owned(), Outcome::Waiting);
-        } else if let Some(wait) = limits.backoff.waits(&ItemId::Storage(spec.storage.clone()), limits.now) {
+        } else if let Some(wait) = limits.backoff.waits(&item, limits.now) {
             storage.wait(&wait.failure.code, next_try(wait), Outcome::Failed);
         }
         storage

@@ -9,10 +9,10 @@ use felhom_shared::drive::DriveReport;
 use felhom_shared::event::Severity;
 use felhom_shared::id::{GuestId, HostId};
 use felhom_shared::report::{
-    GuestReport, HostState, NodeState, NoteKind, Outcome, PendingOp, Readiness, StepOutcome, StepReport,
-    StorageReport,
+    GuestReport, HostState, NodeState, Note, NoteKind, Outcome, PendingOp, Readiness, StepOutcome,
+    StepReport, StorageReport,
 };
-use felhom_shared::signed::{Draft, Target};
+use felhom_shared::signed::{Draft, Request, Target};
 
 use crate::execute::Executed;
 use crate::item::ItemId;
@@ -74,15 +74,20 @@ fn guest_report(guest: &GuestPlan, steps: Option<&Vec<StepReport>>) -> GuestRepo
 /// Held steps as the operations that would release them.
 #[must_use]
 pub fn pending_ops(host_id: HostId, plan: &Plan) -> Vec<PendingOp> {
-    plan.guests.iter().filter_map(|guest| pending_op(host_id, guest)).collect()
+    let guests = plan.guests.iter().filter_map(|guest| {
+        let target = Target { host_id, guest_id: Some(guest.guest_id) };
+        pending_op(guest.pending.clone()?, target, &guest.notes)
+    });
+    let storages = plan.storage.iter().filter_map(|storage| {
+        pending_op(storage.pending.clone()?, Target { host_id, guest_id: None }, &storage.notes)
+    });
+    guests.chain(storages).collect()
 }
 
-fn pending_op(host_id: HostId, guest: &GuestPlan) -> Option<PendingOp> {
-    let request = guest.pending.clone()?;
-    let held = guest.notes.iter().find(|note| note.kind == NoteKind::Held)?;
+fn pending_op(request: Request, target: Target, notes: &[Note]) -> Option<PendingOp> {
+    let held = notes.iter().find(|note| note.kind == NoteKind::Held)?;
     let op = request.word().to_owned();
     let text = request.consequence();
-    let target = Target { host_id, guest_id: Some(guest.guest_id) };
     let draft = serde_json::from_str::<DraftJson>(&Draft { request, target }.to_json()).ok()?;
     Some(PendingOp { op, target: draft.target, params: draft.params, code: held.code.clone(), text })
 }

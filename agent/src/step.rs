@@ -201,8 +201,8 @@ impl Step {
             | Self::ClearUnfinished(_)
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
-            | Self::RebootGuest { .. }
-            | Self::Storage(_) => None,
+            | Self::RebootGuest { .. } => None,
+            Self::Storage(step) => step.grant(),
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use felhom_agent::host::command::{HostCommand, MarkDrive, MountDrive, UnmountDrive};
+use felhom_agent::host::command::{MarkDrive, MountDrive, UnmountDrive};
 use felhom_agent::host::marker::Marker;
-use felhom_agent::resources::storage::step::{ChangeStorage, StorageStep};
+use felhom_agent::resources::storage::step::{ChangeStorage, FormatStep, StorageStep};
 use felhom_agent::step::{
     ClearUnfinished, CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest,
     SetConfig, Step,
@@ -30,8 +30,8 @@ fn grant() -> OpId {
     OpId::of(b"an envelope")
 }
 
-fn mount() -> HostCommand {
-    HostCommand::MountDrive(MountDrive {
+fn mount() -> StorageStep {
+    StorageStep::MountDrive(MountDrive {
         storage: storage("photos"),
         uuid: uuid(),
         filesystem: Filesystem::Ext4,
@@ -44,22 +44,18 @@ fn uuid() -> Uuid {
 
 fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
     Some(match step {
-        StorageStep::Host(HostCommand::MountDrive(_)) => {
-            StorageStep::Host(HostCommand::MarkDrive(MarkDrive {
-                uuid: uuid(),
-                marker: Marker {
-                    version: 1,
-                    drive_id: uuid(),
-                    host_id: HostId(uuid()),
-                    storage: storage("photos"),
-                    role: StorageRole::Files,
-                },
-            }))
-        }
-        StorageStep::Host(HostCommand::MarkDrive(_)) => {
-            StorageStep::Host(HostCommand::UnmountDrive(UnmountDrive { storage: storage("photos") }))
-        }
-        StorageStep::Host(HostCommand::UnmountDrive(_)) => {
+        StorageStep::MountDrive(_) => StorageStep::MarkDrive(MarkDrive {
+            uuid: uuid(),
+            marker: Marker {
+                version: 1,
+                drive_id: uuid(),
+                host_id: HostId(uuid()),
+                storage: storage("photos"),
+                role: StorageRole::Files,
+            },
+        }),
+        StorageStep::MarkDrive(_) => StorageStep::UnmountDrive(UnmountDrive { storage: storage("photos") }),
+        StorageStep::UnmountDrive(_) => {
             StorageStep::DefineStorage(params(&[("content", "backup"), ("is_mountpoint", "1")]))
         }
         StorageStep::DefineStorage(_) => StorageStep::ChangeStorage(ChangeStorage {
@@ -67,7 +63,12 @@ fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
             delete: vec!["disable".to_owned()],
             digest: "287724b0".to_owned(),
         }),
-        StorageStep::ChangeStorage(_) => return None,
+        StorageStep::ChangeStorage(_) => StorageStep::FormatDrive(FormatStep {
+            grant: grant(),
+            filesystem: Filesystem::Xfs,
+            drive: "Elements, serial number WX41, 2000 GB".to_owned(),
+        }),
+        StorageStep::FormatDrive(_) => return None,
     })
 }
 
@@ -112,7 +113,7 @@ fn after(step: &Step) -> Option<Step> {
         Step::RestoreGuest(_) => Step::ClearUnfinished(ClearUnfinished {
             task: "UPID:pve1:00000001:00000001:66000000:vzcreate:101:felhom@pve!agent:".to_owned(),
         }),
-        Step::ClearUnfinished(_) => Step::Storage(StorageStep::Host(mount())),
+        Step::ClearUnfinished(_) => Step::Storage(mount()),
         Step::Storage(step) => Step::Storage(after_on_storage(step)?),
     })
 }

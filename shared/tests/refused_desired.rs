@@ -155,6 +155,7 @@ const VECTORS: &[(&str, &str, &str)] = &[
     ("drive_backup_with_guests", INVALID, "a storage for backup does not hold rootdir"),
     ("drive_files_with_images", INVALID, "a storage for files does not hold images"),
     ("drive_format_without_filesystem", INVALID, "storage[photos].filesystem"),
+    ("drive_format_by_contents", INVALID, "named as a whole"),
     ("drive_twice", INVALID, "storage[other].durable_id: two entries name this drive"),
     ("drive_name_twice", INVALID, "storage[PHOTOS].storage: two entries"),
     ("drive_name_path", MALFORMED, "is not a valid storage"),

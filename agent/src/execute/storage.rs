@@ -5,8 +5,14 @@ use felhom_shared::report::{Class, Failure, StepOutcome, StepReport};
 use jiff::Timestamp;
 
 use super::Execution;
+use uuid::Uuid;
+
 use crate::class::class_of;
+use crate::host::command::{HostCommand, SignedFormat};
+use crate::host::format::filesystem_uuid;
 use crate::item::Item;
+use crate::ops::No;
+use crate::resources::storage::DriveMark;
 use crate::resources::storage::apply::apply;
 use crate::resources::storage::live::is_live;
 use crate::resources::storage::plan::StoragePlan;
@@ -42,17 +48,22 @@ impl Execution<'_> {
         report: &mut StepReport,
     ) -> Result<(), StateError> {
         let Step::Storage(action) = step else { return Ok(()) };
-        if report.class == Class::Guarded {
-            let text = format!("{} needs a signature: {step}", step.word());
-            (report.outcome, report.error) =
-                (StepOutcome::Failed, Some(Failure { code: "step_needs_signature".to_owned(), text }));
-            return Ok(());
-        }
+        let signed = match self.release(storage, step)? {
+            Ok(signed) => signed,
+            Err(failure) => {
+                tracing::warn!(storage = %storage.storage, step = step.word(), code = failure.code, "not begun: {}", failure.text);
+                (report.outcome, report.error) = (StepOutcome::Failed, Some(failure));
+                return Ok(());
+            }
+        };
         let item = Item::Storage(storage.storage.clone());
         let entry =
             self.state.begin(&JournalEntry { item, step, cycle: self.cycle, now: Timestamp::now() })?;
         tracing::info!(storage = %storage.storage, step = step.word(), "step begins: {step}");
-        let done = apply(self.pve, self.state.folder(), &storage.storage, action).await;
+        let done = match signed {
+            Some(signed) => HostCommand::FormatDrive(signed).ask(self.state.folder()).await.map(drop),
+            None => apply(self.pve, self.state.folder(), &storage.storage, action).await,
+        };
         self.state.boundary(Boundary::AfterCall);
         (report.outcome, report.error) = match done {
             Ok(()) => (StepOutcome::Applied, None),
@@ -62,6 +73,36 @@ impl Execution<'_> {
             tracing::warn!(storage = %storage.storage, step = step.word(), code = error.code, "step failed: {}", error.text);
         }
         self.state.end((entry, step), report.outcome, report.error.as_ref(), Timestamp::now())
+    }
+
+    /// What a step needs besides itself: nothing where it is routine; its envelope where it is guarded and still good.
+    fn release(
+        &self,
+        storage: &StoragePlan,
+        step: &Step,
+    ) -> Result<Result<Option<SignedFormat>, Failure>, StateError> {
+        if class_of(step) == Class::Routine {
+            return Ok(Ok(None));
+        }
+        match self.ops.permit_format(self.desired, &storage.storage, step)? {
+            Ok(signed) => {
+                // What is made is known before it is made: whoever finds it there later knows whose it is.
+                let made = step.grant().map(filesystem_uuid);
+                let mark =
+                    DriveMark { durable_id: storage.durable_id.clone(), drive_id: Uuid::new_v4(), made };
+                let mut marks = self.state.drive_marks()?;
+                marks.making(storage.storage.clone(), mark);
+                self.state.put_drive_marks(&marks)?;
+                Ok(Ok(Some(signed)))
+            }
+            Err(No::NotNow(failure)) => Ok(Err(failure)),
+            Err(No::Never(rejection)) => {
+                if let Some(op_id) = step.grant() {
+                    self.ops.end_if_waiting(op_id, &rejection, Timestamp::now())?;
+                }
+                Ok(Err(Failure { code: rejection.code().to_owned(), text: rejection.to_string() }))
+            }
+        }
     }
 
     /// Right before something is written to a drive: is it there, and is it still the one?

@@ -11,18 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use felhom_shared::drive::{Content, DriveReport, DurableId};
+use felhom_shared::limits::ENVELOPE_BYTES_MAX;
 use felhom_shared::report::Failure;
 use uuid::Uuid;
 
 use super::block::BlockDevices;
-use super::command::{ANSWERS, HostCommand, MarkDrive, MountDrive, REQUESTS};
+use super::command::{ANSWERS, Answer, HostCommand, MarkDrive, MountDrive, REQUESTS};
+use super::format::Trust;
 use super::marker::{FILE_NAME, mount_point};
 use super::mount_unit;
 use crate::resources::storage::detect;
 
 const UNITS: &str = "etc/systemd/system";
-/// More than any request has.
-const REQUEST_BYTES_MAX: u64 = 16 * 1024;
+/// More than any request has: an envelope, and the keysets before it.
+const REQUEST_BYTES_MAX: u64 = 64 * ENVELOPE_BYTES_MAX as u64;
 
 /// Runs a tool of the host; its words when it fails.
 pub type RunTool<'a> = &'a dyn Fn(&str, &[&str]) -> Result<(), String>;
@@ -31,8 +33,10 @@ pub type RunTool<'a> = &'a dyn Fn(&str, &[&str]) -> Result<(), String>;
 pub struct Clerk<'a> {
     /// `/`, but in tests.
     pub root: &'a Path,
-    /// `systemctl` and `chattr`.
+    /// `systemctl`, `chattr`, and what makes file systems.
     pub tool: RunTool<'a>,
+    /// Whose signature formats a drive; none where nobody's does.
+    pub trust: Option<&'a Trust>,
 }
 
 /// Runs a tool and waits for it.
@@ -46,7 +50,7 @@ pub fn run_tool(program: &str, args: &[&str]) -> Result<(), String> {
 }
 
 impl Clerk<'_> {
-    /// Takes every request from the desk, the oldest name first, and answers those that could not be done.
+    /// Takes every request from the desk, in the order of their names, and answers where there is something to say.
     pub fn serve(&self, state_dir: &Path) -> io::Result<()> {
         let (requests, answers) = (state_dir.join(REQUESTS), state_dir.join(ANSWERS));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&answers)?;
@@ -56,9 +60,12 @@ impl Clerk<'_> {
         for name in names {
             let request = requests.join(&name);
             let answer = answers.join(&name);
-            if let Err(failure) = self.take(&request) {
+            let said = self.take(&request).unwrap_or_else(|failure| {
                 tracing::warn!(code = failure.code, "{}: {}", request.display(), failure.text);
-                fs::write(&answer, serde_json::to_vec(&failure).expect("two texts"))?;
+                Answer::Failed(failure)
+            });
+            if said != Answer::Done {
+                fs::write(&answer, serde_json::to_vec(&said).expect("an answer is plain data"))?;
             }
             // Asked and answered, or asked by nobody we know.
             match fs::remove_file(&request) {
@@ -69,7 +76,7 @@ impl Clerk<'_> {
         Ok(())
     }
 
-    fn take(&self, request: &Path) -> Result<(), Failure> {
+    fn take(&self, request: &Path) -> Result<Answer, Failure> {
         let size = fs::symlink_metadata(request).map_err(|error| unread(&error))?;
         if !size.is_file() || size.len() > REQUEST_BYTES_MAX {
             return Err(failed("host_command_unknown", "it is no request".to_owned()));
@@ -81,9 +88,11 @@ impl Clerk<'_> {
     }
 
     /// Does one thing, or says why not.
-    pub fn execute(&self, command: &HostCommand) -> Result<(), Failure> {
+    pub fn execute(&self, command: &HostCommand) -> Result<Answer, Failure> {
         match command {
-            HostCommand::MountDrive(mount) => self.mount(mount),
+            HostCommand::ReadHead(read) => return self.read_head(&read.durable_id).map(Answer::Head),
+            HostCommand::FormatDrive(format) => self.format(format)?,
+            HostCommand::MountDrive(mount) => self.mount(mount)?,
             HostCommand::UnmountDrive(unmount) => {
                 let at = mount_point(Path::new("/"), &unmount.storage);
                 self.run("systemctl", &["stop", "--", &mount_unit::name(&unmount.storage)])?;
@@ -92,10 +101,10 @@ impl Clerk<'_> {
                         format!("{} is still mounted: `systemctl status` of its unit says why", at.display());
                     return Err(failed("unmount_failed", text));
                 }
-                Ok(())
             }
-            HostCommand::MarkDrive(mark) => self.mark(mark),
+            HostCommand::MarkDrive(mark) => self.mark(mark)?,
         }
+        Ok(Answer::Done)
     }
 
     fn mount(&self, mount: &MountDrive) -> Result<(), Failure> {
@@ -155,8 +164,7 @@ impl Clerk<'_> {
 
     /// The one file system with this UUID, on a drive that may be used.
     fn find(&self, uuid: Uuid) -> Result<Content, Failure> {
-        let devices = self.devices().read().map_err(|error| unread(&error))?;
-        let drives = detect(&devices);
+        let drives = self.drives()?;
         let wanted = DurableId::of_contents(&uuid.to_string(), None);
         let on = |drive: &DriveReport| {
             drive
@@ -179,6 +187,11 @@ impl Clerk<'_> {
             return Err(failed("drive_held", format!("{} is held by {holder}", content.name)));
         }
         Ok(content)
+    }
+
+    pub(super) fn drives(&self) -> Result<Vec<DriveReport>, Failure> {
+        let devices = self.devices().read().map_err(|error| unread(&error))?;
+        Ok(detect(&devices))
     }
 
     fn is_mounted(&self, at: &Path) -> Result<bool, Failure> {
@@ -224,10 +237,10 @@ fn write_marker(folder: &Path, text: &str) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-fn failed(code: &str, text: String) -> Failure {
+pub(super) fn failed(code: &str, text: String) -> Failure {
     Failure { code: code.to_owned(), text }
 }
 
-fn unread(error: &io::Error) -> Failure {
+pub(super) fn unread(error: &io::Error) -> Failure {
     failed("drives_unreadable", format!("the host's drives or the request cannot be read: {error}"))
 }

@@ -2,14 +2,17 @@
 //! has no network.
 //!
 //! A request names a file system by its UUID and a storage by its name. It names no device, no path and no option, so that
-//! whoever speaks for the agent can mount a drive below `/mnt/felhom` and write a marker there, and nothing else.
+//! whoever speaks for the agent can mount a drive below `/mnt/felhom` and write a marker there. To format one it takes a
+//! signature, which `felhom-host` checks itself.
 
 use std::path::Path;
 use std::time::Duration;
 
 use felhom_shared::desired::Filesystem;
+use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
 use felhom_shared::report::Failure;
+use felhom_shared::signed::HeadDigest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,10 +21,10 @@ use super::marker::Marker;
 
 /// The watched folder within the agent's state folder.
 pub const REQUESTS: &str = "host";
-/// Why something was not done: a [`Failure`] as JSON.
+/// Where answers lie: [`Answer`] as JSON.
 pub const ANSWERS: &str = "host-answers";
-/// A drive that is being checked after a crash takes its time to mount.
-const DESK: Desk = Desk { requests: REQUESTS, answers: ANSWERS, patience: Duration::from_secs(120) };
+/// A drive that is being checked after a crash takes its time to mount, and a large one to be formatted.
+const DESK: Desk = Desk { requests: REQUESTS, answers: ANSWERS, patience: Duration::from_secs(240) };
 
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,54 @@ pub enum HostCommand {
     UnmountDrive(UnmountDrive),
     /// Write the marker, on a file system that has none.
     MarkDrive(MarkDrive),
+    /// Read both ends of a drive, where partition tables and file systems begin.
+    ReadHead(ReadHead),
+    /// Make a new file system on a drive, on the word of a signature.
+    FormatDrive(SignedFormat),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It is done; nothing is left to say.
+    Done,
+    /// It was not done.
+    Failed(Failure),
+    /// What was read.
+    Head(DriveHead),
+}
+
+/// The ends of a drive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriveHead {
+    /// SHA-256 of its first and last MiB.
+    pub sha256: HeadDigest,
+    /// Both are nothing but zeros.
+    pub blank: bool,
+}
+
+/// See [`HostCommand::ReadHead`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadHead {
+    /// For which storage it is asked.
+    pub storage: StorageId,
+    /// The whole drive.
+    pub durable_id: DurableId,
+}
+
+/// See [`HostCommand::FormatDrive`]. What is to be formatted with what stands in the envelope, and is read there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedFormat {
+    /// For which storage it is asked.
+    pub storage: StorageId,
+    /// `drive.format`, as it was signed.
+    pub envelope: String,
+    /// The keysets from the first on.
+    pub keysets: Vec<String>,
 }
 
 /// See [`HostCommand::MountDrive`].
@@ -73,21 +124,26 @@ impl HostCommand {
             Self::MountDrive(mount) => &mount.storage,
             Self::UnmountDrive(unmount) => &unmount.storage,
             Self::MarkDrive(mark) => &mark.marker.storage,
+            Self::ReadHead(read) => &read.storage,
+            Self::FormatDrive(format) => &format.storage,
         }
     }
 
     /// Asks for it, and waits for the end of it.
-    pub async fn ask(&self, state_dir: &Path) -> Result<(), Failure> {
+    pub async fn ask(&self, state_dir: &Path) -> Result<Answer, Failure> {
         let request = serde_json::to_vec(self).expect("a command is plain data");
-        let answer = DESK.ask(state_dir, self.storage().as_str(), &request).await;
-        answer.map_err(|unanswered| match unanswered {
-            Unanswered::Refused(text) => serde_json::from_str(&text).unwrap_or_else(|_| not_done(text)),
-            Unanswered::NotAsked(text) => not_done(text),
-            Unanswered::Nobody => not_done(format!(
+        match DESK.ask(state_dir, self.storage().as_str(), &request).await {
+            Ok(None) => Ok(Answer::Done),
+            Ok(Some(text)) => match serde_json::from_str(&text).unwrap_or(Answer::Failed(not_done(text))) {
+                Answer::Failed(failure) => Err(failure),
+                answer => Ok(answer),
+            },
+            Err(Unanswered::NotAsked(text)) => Err(not_done(text)),
+            Err(Unanswered::Nobody) => Err(not_done(format!(
                 "nobody answered within {:?}: does felhom-host.path run? `systemctl status felhom-host` says more",
                 DESK.patience
-            )),
-        })
+            ))),
+        }
     }
 }
 

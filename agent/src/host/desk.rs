@@ -1,7 +1,8 @@
 //! Asking somebody with more rights: a file in a folder that systemd watches, and an answer in another.
 //!
 //! The agent has no rights over the host. What it needs done there, a unit of its own does, which is root, reads a closed
-//! set of requests, proves each anew and knows nothing of any network. No answer is the good answer: it is done.
+//! set of requests, proves each anew and knows nothing of any network. An answer is left only where
+//! there is something to say.
 
 use std::fs;
 use std::io;
@@ -17,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Desk {
     /// The watched folder. The agent's unit makes it: where it is missing, nobody would answer.
     pub(super) requests: &'static str,
-    /// Where it is said why something was not done.
+    /// Where the answer lies, if there is one.
     pub(super) answers: &'static str,
     /// How long the work may take.
     pub(super) patience: Duration,
@@ -30,8 +31,6 @@ pub(super) enum Unanswered {
     NotAsked(String),
     /// Nobody took it.
     Nobody,
-    /// It was taken, and this is why it was not done.
-    Refused(String),
 }
 
 impl Desk {
@@ -40,8 +39,13 @@ impl Desk {
         state_dir.join(self.requests).is_dir()
     }
 
-    /// Leaves a request and waits for the end of it.
-    pub(super) async fn ask(&self, state_dir: &Path, name: &str, request: &[u8]) -> Result<(), Unanswered> {
+    /// Leaves a request, waits for the end of it, and returns what was said.
+    pub(super) async fn ask(
+        &self,
+        state_dir: &Path,
+        name: &str,
+        request: &[u8],
+    ) -> Result<Option<String>, Unanswered> {
         let (at, answer) =
             (state_dir.join(self.requests).join(name), state_dir.join(self.answers).join(name));
         let leave = || {
@@ -64,8 +68,8 @@ impl Desk {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let Ok(text) = fs::read_to_string(&answer) else { return Ok(()) };
+        let Ok(text) = fs::read_to_string(&answer) else { return Ok(None) };
         let _ = fs::remove_file(&answer);
-        Err(Unanswered::Refused(text.trim().to_owned()))
+        Ok(Some(text.trim().to_owned()))
     }
 }

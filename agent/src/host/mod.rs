@@ -6,6 +6,7 @@ pub mod clerk;
 pub mod command;
 mod desk;
 pub mod device_events;
+pub mod format;
 pub mod marker;
 mod mount_unit;
 pub mod unfinished;

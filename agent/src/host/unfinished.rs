@@ -26,14 +26,13 @@ pub fn is_served(state_dir: &Path) -> bool {
 /// Asks, and waits for the end of it.
 pub async fn clear(state_dir: &Path, kind: GuestKind, vmid: Vmid) -> Result<(), Failure> {
     let name = format!("{}-{vmid}", kind.as_str());
-    let answer = DESK.ask(state_dir, &name, b"").await;
-    answer.map_err(|unanswered| {
-        let text = match unanswered {
-            Unanswered::NotAsked(text) | Unanswered::Refused(text) => text,
-            Unanswered::Nobody => by_hand(kind, vmid),
-        };
-        Failure { code: "unfinished_not_cleared".to_owned(), text }
-    })
+    let text = match DESK.ask(state_dir, &name, b"").await {
+        Ok(None) => return Ok(()),
+        // Only what was not done is spoken of.
+        Ok(Some(text)) | Err(Unanswered::NotAsked(text)) => text,
+        Err(Unanswered::Nobody) => by_hand(kind, vmid),
+    };
+    Err(Failure { code: "unfinished_not_cleared".to_owned(), text })
 }
 
 fn by_hand(kind: GuestKind, vmid: Vmid) -> String {

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use felhom_shared::id::GuestId;
 use felhom_shared::report::Class;
 use felhom_shared::signed::{OpId, Request, VerifiedOp};
 
 use crate::class::class_of;
+use crate::item::ItemId;
 use crate::step::Step;
 
 /// A reserved operation on a guest.
@@ -42,22 +42,22 @@ impl Grant {
     }
 }
 
-/// The grants of a box: at most one for each guest, the oldest first.
+/// The grants of a box: at most one for each item, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants(BTreeMap<GuestId, Grant>);
+pub struct Grants(BTreeMap<ItemId, Grant>);
 
 impl Grants {
     /// No grant at all.
     pub const NONE: &'static Self = &Self(BTreeMap::new());
 
-    pub(super) fn add(&mut self, guest_id: GuestId, grant: Grant) {
-        self.0.entry(guest_id).or_insert(grant);
+    pub(super) fn add(&mut self, item: ItemId, grant: Grant) {
+        self.0.entry(item).or_insert(grant);
     }
 
-    /// The grant for a guest.
+    /// The grant for an item.
     #[must_use]
-    pub fn of(&self, guest_id: GuestId) -> Option<&Grant> {
-        self.0.get(&guest_id)
+    pub fn of(&self, item: &ItemId) -> Option<&Grant> {
+        self.0.get(item)
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use super::grants::{Grant, Grants};
 use super::{Judge, Ops, clock};
+use crate::item::ItemId;
 use crate::state::{Standing, State, StateError, Telling};
 
 /// Rejections remembered for the report, and told as events in an hour; more than this is somebody's noise.
@@ -159,7 +160,7 @@ impl Ops {
     fn accept(&self, verified: &VerifiedOp, blob: &str, now: Timestamp) -> Result<(), StateError> {
         let (op_id, op) = (verified.op_id(), verified.op());
         let word = op.request.word();
-        if op.request.expect().is_some() {
+        if op.request.is_planned() {
             self.state.reserve((op_id, blob), op, now, |sql, state| clock::seen(state, sql, op.issued_at))?;
             tracing::info!(op = word, op_id = op_id.as_str(), "operation accepted");
             return Ok(());
@@ -193,7 +194,7 @@ impl Ops {
         self.state.book().standings().filter(|standing| standing.is_waiting()).cloned().collect()
     }
 
-    /// What may be done to guests in this cycle. Looks at every reserved operation anew: what is no longer signed
+    /// What may be done in this cycle. Looks at every reserved operation anew: what is no longer signed
     /// by a trusted key, asked for or in time, ends here.
     pub fn grants(&self, desired: &DesiredState, now: Timestamp) -> Result<Grants, StateError> {
         let mut grants = Grants::default();
@@ -208,8 +209,8 @@ impl Ops {
             let blob = self.state.blob(&standing.op_id)?;
             match self.judge(&blob, Some(desired), clock) {
                 Ok(verified) => {
-                    if let Some(guest_id) = verified.op().target.guest_id {
-                        grants.add(guest_id, Grant::of(&verified));
+                    if let Some(item) = item_of(verified.op()) {
+                        grants.add(item, Grant::of(&verified));
                     }
                 }
                 Err(rejection) if rejection.is_held() || rejection == Rejection::LedgerRolledBack => {}
@@ -307,7 +308,16 @@ fn take_effect(op: &Op, sql: &Connection, state: &State, now: Timestamp) -> Resu
         Request::DestroyGuest(_)
         | Request::RollbackGuest(_)
         | Request::RestoreGuest(_)
-        | Request::CreatePrivileged(_) => Ok(()),
+        | Request::CreatePrivileged(_)
+        | Request::FormatDrive(_) => Ok(()),
+    }
+}
+
+/// What an operation is about, where a plan carries it out.
+fn item_of(op: &Op) -> Option<ItemId> {
+    match &op.request {
+        Request::FormatDrive(format) => Some(ItemId::Storage(format.storage.clone())),
+        _ => op.target.guest_id.map(ItemId::Guest),
     }
 }
 

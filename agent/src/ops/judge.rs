@@ -2,10 +2,10 @@
 //! target, authority, what the document asks for, time. What comes later is not looked at before what comes
 //! earlier has passed. Asked when an envelope arrives, and again right before the effect.
 
-use felhom_shared::desired::{DesiredState, GuestSpec, Presence};
+use felhom_shared::desired::{DesiredState, GuestSpec, Presence, StorageAction, StorageSpec};
 use felhom_shared::id::HostId;
 use felhom_shared::signed::{
-    Clock, Op, Rejection, Request, Signed, Trusted, VerifiedOp, authorise, check_window, read_op,
+    Clock, FormatDrive, Op, Rejection, Request, Signed, Trusted, VerifiedOp, authorise, check_window, read_op,
 };
 
 /// What a judgement depends on besides the envelope.
@@ -59,6 +59,9 @@ impl Judge<'_> {
     /// A signature releases what the document asks for; it does not replace the asking. What a document never asks
     /// for (a rollback, a restore) needs the guest to be wanted.
     fn check_asked_for(&self, op: &Op) -> Result<(), Rejection> {
+        if let Request::FormatDrive(format) = &op.request {
+            return self.check_format_asked_for(format);
+        }
         let (Some(spec), Some(expect)) = (self.spec(op), op.request.expect()) else { return Ok(()) };
         let there = expect.config_digest.is_some();
         let fits = match op.request {
@@ -69,11 +72,23 @@ impl Judge<'_> {
             Request::RollbackGuest(_) | Request::RestoreGuest(_) => {
                 spec.presence == Presence::Present && there
             }
-            Request::ClockReset(_)
+            Request::FormatDrive(_)
+            | Request::ClockReset(_)
             | Request::VoidBefore(_)
             | Request::LedgerRebase(_)
             | Request::ResetGeneration(_) => true,
         };
         if fits { Ok(()) } else { Err(Rejection::NotAskedFor) }
+    }
+
+    fn check_format_asked_for(&self, format: &FormatDrive) -> Result<(), Rejection> {
+        let asked = |spec: &StorageSpec| {
+            spec.storage == format.storage
+                && spec.action == StorageAction::Format
+                && spec.filesystem == Some(format.filesystem)
+                && spec.durable_id == format.expect.durable_id
+        };
+        let desired = self.desired.ok_or(Rejection::NotAskedFor)?;
+        if desired.storage.iter().any(asked) { Ok(()) } else { Err(Rejection::NotAskedFor) }
     }
 }

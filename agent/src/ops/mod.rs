@@ -28,7 +28,7 @@ use crate::state::{State, StateError};
 pub use grants::{Cleared, Grant, Grants};
 pub use intake::Told;
 pub use judge::Judge;
-pub use permit::{Permit, Scene};
+pub use permit::{No, Permit, Scene};
 
 /// Newest receipts in a report.
 const RECEIPTS_TOLD: usize = 20;

@@ -4,16 +4,18 @@
 //! Between this look and the effect there is only the write that says the step has begun.
 
 use felhom_shared::desired::{DesiredState, GuestSpec};
-use felhom_shared::id::NodeName;
+use felhom_shared::id::{NodeName, StorageId};
 use felhom_shared::report::Failure;
-use felhom_shared::signed::{Rejection, Request};
+use felhom_shared::signed::{Rejection, Request, VerifiedOp};
 use jiff::Timestamp;
 
 use super::expect::{Match, compare};
 use super::grants::Cleared;
 use super::{Ops, clock};
+use crate::host::command::SignedFormat;
 use crate::observe::{Observer, failure};
 use crate::pve::{GuestAt, Pve};
+use crate::resources::storage::step::StorageStep;
 use crate::state::StateError;
 use crate::step::Step;
 
@@ -26,6 +28,24 @@ pub enum Permit<'a> {
     NotNow(Failure),
     /// It may not, and the operation is over.
     Never(Rejection),
+}
+
+/// Why a step may not run.
+#[derive(Debug)]
+pub enum No {
+    /// The operation stands and may be looked at again.
+    NotNow(Failure),
+    /// The operation is over.
+    Never(Rejection),
+}
+
+impl From<No> for Permit<'_> {
+    fn from(no: No) -> Self {
+        match no {
+            No::NotNow(failure) => Self::NotNow(failure),
+            No::Never(rejection) => Self::Never(rejection),
+        }
+    }
 }
 
 /// Where the guest is and what the document says of it.
@@ -48,21 +68,9 @@ impl Ops {
         step: &'a Step,
     ) -> Result<Permit<'a>, StateError> {
         let never = |rejection| Ok(Permit::Never(rejection));
-        let Some(op_id) = step.grant() else { return never(Rejection::NotAskedFor) };
-        if !self.state.book().standing(op_id).is_some_and(|standing| standing.is_waiting()) {
-            return never(Rejection::Replayed);
-        }
-        let blob = self.state.blob(op_id)?;
-        let clock = clock::reading(&self.state, Timestamp::now())?;
-        let verified = match self.judge(&blob, Some(scene.desired), clock) {
-            Ok(verified) => verified,
-            Err(rejection) if rejection.is_held() => {
-                return Ok(Permit::NotNow(Failure {
-                    code: rejection.code().to_owned(),
-                    text: rejection.to_string(),
-                }));
-            }
-            Err(rejection) => return never(rejection),
+        let verified = match self.still_good(step, scene.desired)? {
+            Ok((verified, _)) => verified,
+            Err(no) => return Ok(no.into()),
         };
         let request = &verified.op().request;
         if verified.op().target.guest_id != Some(spec.guest_id) || !releases(request, step) {
@@ -95,6 +103,49 @@ impl Ops {
             }
         }
         Ok(Permit::Run(Cleared::granted(step)))
+    }
+
+    /// The same for a drive, which is not PVE's to read: whoever formats it looks at it again. Returns what is brought there.
+    pub fn permit_format(
+        &self,
+        desired: &DesiredState,
+        storage: &StorageId,
+        step: &Step,
+    ) -> Result<Result<SignedFormat, No>, StateError> {
+        let (verified, envelope) = match self.still_good(step, desired)? {
+            Ok(good) => good,
+            Err(no) => return Ok(Err(no)),
+        };
+        match (&verified.op().request, step) {
+            (Request::FormatDrive(order), Step::Storage(StorageStep::FormatDrive(format)))
+                if order.storage == *storage && order.filesystem == format.filesystem => {}
+            _ => return Ok(Err(No::Never(Rejection::NotAskedFor))),
+        }
+        let keysets = self.state.keyset_blobs()?;
+        Ok(Ok(SignedFormat { storage: storage.clone(), envelope, keysets }))
+    }
+
+    /// The envelope from disk, judged with keyset and clock as they are now.
+    fn still_good(
+        &self,
+        step: &Step,
+        desired: &DesiredState,
+    ) -> Result<Result<(VerifiedOp, String), No>, StateError> {
+        let never = |rejection| Ok(Err(No::Never(rejection)));
+        let Some(op_id) = step.grant() else { return never(Rejection::NotAskedFor) };
+        if !self.state.book().standing(op_id).is_some_and(|standing| standing.is_waiting()) {
+            return never(Rejection::Replayed);
+        }
+        let blob = self.state.blob(op_id)?;
+        let clock = clock::reading(&self.state, Timestamp::now())?;
+        match self.judge(&blob, Some(desired), clock) {
+            Ok(verified) => Ok(Ok((verified, blob))),
+            Err(rejection) if rejection.is_held() => Ok(Err(No::NotNow(Failure {
+                code: rejection.code().to_owned(),
+                text: rejection.to_string(),
+            }))),
+            Err(rejection) => never(rejection),
+        }
     }
 }
 

@@ -11,9 +11,7 @@ use super::{State, StateError};
 impl State {
     /// The keyset in force, verified anew from the first; none while there is no chain.
     pub fn trusted(&self, genesis_sha256: &str) -> Result<Option<Trusted>, StateError> {
-        let sql = self.sql();
-        let mut statement = sql.prepare_cached("SELECT blob FROM keysets ORDER BY version")?;
-        let blobs = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        let blobs = self.keyset_blobs()?;
         let Some((first, rest)) = blobs.split_first() else { return Ok(None) };
         let damaged =
             |rejection: Rejection| StateError::Damaged { what: "keyset", text: rejection.to_string() };
@@ -22,6 +20,14 @@ impl State {
             trusted = signed::next(&trusted, blob.as_bytes()).map_err(damaged)?;
         }
         Ok(Some(trusted))
+    }
+
+    /// All keysets from the first on, as they were signed.
+    pub fn keyset_blobs(&self) -> Result<Vec<String>, StateError> {
+        let sql = self.sql();
+        let mut statement = sql.prepare_cached("SELECT blob FROM keysets ORDER BY version")?;
+        let blobs = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+        Ok(blobs)
     }
 
     /// Keeps the keyset after the last.

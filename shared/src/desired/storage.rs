@@ -209,8 +209,17 @@ fn check_spec(at: &str, spec: &StorageSpec) -> Result<(), DesiredError> {
         let reason = format!("a storage for {} does not hold {}", spec.role.word(), wrong.word());
         return invalid(format!("{at}.content"), reason);
     }
-    if spec.action == StorageAction::Format && spec.filesystem.is_none() {
-        return invalid(format!("{at}.filesystem"), "it must say which file system is to be made");
+    if spec.action == StorageAction::Format {
+        if spec.filesystem.is_none() {
+            return invalid(format!("{at}.filesystem"), "it must say which file system is to be made");
+        }
+        // What is on it is gone afterwards, and with it every other name.
+        if !spec.durable_id.as_str().starts_with("hardware:") {
+            return invalid(
+                format!("{at}.durable_id"),
+                "a drive that is to be formatted is named as a whole, by `hardware:`",
+            );
+        }
     }
     Ok(())
 }

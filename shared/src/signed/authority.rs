@@ -79,7 +79,10 @@ pub(super) fn enough(given: usize, needed: u8) -> Result<(), Rejection> {
 #[must_use]
 pub fn authority_of(request: &Request) -> Authority {
     match request {
-        Request::DestroyGuest(_) | Request::RollbackGuest(_) | Request::RestoreGuest(_) => {
+        Request::DestroyGuest(_)
+        | Request::RollbackGuest(_)
+        | Request::RestoreGuest(_)
+        | Request::FormatDrive(_) => {
             Authority { role: Role::Ops, quorum: Quorum::Destroy, life_ms_max: DESTRUCTION_LIFE_MS_MAX }
         }
         Request::CreatePrivileged(_) => {

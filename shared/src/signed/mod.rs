@@ -13,6 +13,7 @@
 mod authority;
 mod canonical;
 mod chain;
+mod drive;
 mod envelope;
 mod key;
 mod keyset;
@@ -24,6 +25,7 @@ mod window;
 
 pub use authority::{Authority, Quorum, authorise, authority_of, read_op};
 pub use chain::{Trusted, enough_roots, genesis, next, successor};
+pub use drive::{DriveWord, ExpectDrive, FormatDrive, HeadDigest};
 pub use envelope::{Namespace, OpId, Signed, ToBeSigned};
 pub use key::{KeyRefusal, PublicKey};
 pub use keyset::{KeyEntry, Keyset, Role, Thresholds};

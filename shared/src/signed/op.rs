@@ -166,6 +166,7 @@ fn read_request(word: &str, params: &RawValue) -> Result<Request, Rejection> {
         "guest.rollback" => Request::RollbackGuest(read(params)?),
         "guest.restore" => Request::RestoreGuest(read(params)?),
         "guest.create_privileged" => Request::CreatePrivileged(read(params)?),
+        "drive.format" => Request::FormatDrive(read(params)?),
         "clock.reset" => Request::ClockReset(read(params)?),
         "ops.void_before" => Request::VoidBefore(read(params)?),
         "ledger.rebase" => Request::LedgerRebase(read(params)?),
@@ -181,6 +182,7 @@ fn write_params(request: &Request) -> Box<RawValue> {
         }
         Request::RollbackGuest(params) => serde_json::value::to_raw_value(params),
         Request::RestoreGuest(params) => serde_json::value::to_raw_value(params),
+        Request::FormatDrive(params) => serde_json::value::to_raw_value(params),
         Request::ClockReset(params) => serde_json::value::to_raw_value(params),
         Request::VoidBefore(params) => serde_json::value::to_raw_value(params),
         Request::LedgerRebase(params) => serde_json::value::to_raw_value(params),

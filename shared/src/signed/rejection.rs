@@ -76,7 +76,7 @@ pub enum Rejection {
     NoTrustRoot,
     #[error("the document in force does not ask for this")]
     NotAskedFor,
-    #[error("the guest is no longer what was signed for: {0}")]
+    #[error("it is no longer what was signed for: {0}")]
     ExpectMismatch(&'static str),
     #[error("keyset: {0}")]
     KeysetMalformed(String),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::drive::FormatDrive;
 use crate::id::{Generation, InvalidId, Label, Vmid, text_id};
 
 /// What the guest must still be at the moment of action. VMIDs and names are reused; this is how a signature for
@@ -102,6 +103,8 @@ pub enum Request {
     RestoreGuest(RestoreGuest),
     /// `guest.create_privileged`
     CreatePrivileged(Expected),
+    /// `drive.format`
+    FormatDrive(FormatDrive),
     /// `clock.reset`
     ClockReset(Empty),
     /// `ops.void_before`
@@ -121,11 +124,18 @@ impl Request {
             Self::RollbackGuest(_) => "guest.rollback",
             Self::RestoreGuest(_) => "guest.restore",
             Self::CreatePrivileged(_) => "guest.create_privileged",
+            Self::FormatDrive(_) => "drive.format",
             Self::ClockReset(_) => "clock.reset",
             Self::VoidBefore(_) => "ops.void_before",
             Self::LedgerRebase(_) => "ledger.rebase",
             Self::ResetGeneration(_) => "generation.reset",
         }
+    }
+
+    /// Whether a plan carries it out, when the time has come. What it does not is done where it is accepted.
+    #[must_use]
+    pub fn is_planned(&self) -> bool {
+        self.expect().is_some() || matches!(self, Self::FormatDrive(_))
     }
 
     /// What must still be true of the guest; none for an operation on the host.
@@ -135,9 +145,11 @@ impl Request {
             Self::DestroyGuest(expected) | Self::CreatePrivileged(expected) => Some(&expected.expect),
             Self::RollbackGuest(rollback) => Some(&rollback.expect),
             Self::RestoreGuest(restore) => Some(&restore.expect),
-            Self::ClockReset(_) | Self::VoidBefore(_) | Self::LedgerRebase(_) | Self::ResetGeneration(_) => {
-                None
-            }
+            Self::FormatDrive(_)
+            | Self::ClockReset(_)
+            | Self::VoidBefore(_)
+            | Self::LedgerRebase(_)
+            | Self::ResetGeneration(_) => None,
         }
     }
 
@@ -164,6 +176,13 @@ impl Request {
             Self::CreatePrivileged(of) => format!(
                 "creates {} (vmid {}) as a privileged container: root inside it can become root on the host",
                 of.expect.name, of.expect.vmid
+            ),
+            Self::FormatDrive(of) => format!(
+                "formats the drive {} with {} for the storage {}; {}, and nothing brings it back",
+                of.expect.words(),
+                of.filesystem.word(),
+                of.storage,
+                of.expect.held_words()
             ),
             Self::ClockReset(_) => {
                 "makes the box believe its clock again, from the time of this signature on".to_owned()

@@ -7,7 +7,7 @@ use felhom_shared::desired::{
     GuestKind, GuestSpec, Identity, Mount, MountSource, Network, Power, Presence, Source, Startup,
     StorageAction, StorageRole, StorageSpec, StoredFile, Weekday, Window,
 };
-use felhom_shared::drive::DurableId;
+use felhom_shared::drive::{DurableId, Hardware};
 use felhom_shared::id::{FileName, Label, StorageId, Tag};
 use jiff::civil::time;
 
@@ -63,8 +63,9 @@ fn storages() -> Vec<StorageSpec> {
         label: Some("a polcon".to_owned()),
         ..spec("photos", 0xa1, StorageAction::Adopt, StorageRole::Guests)
     };
+    let usb = Hardware { wwn: None, serial: Some("WX41"), model: "Elements", size_bytes: 2_000_398_934_016 };
     let fresh = StorageSpec {
-        durable_id: DurableId::of_partition("aa0d1f7e-01").unwrap(),
+        durable_id: DurableId::of_hardware(&usb).unwrap(),
         class: Some(DriveClass::Usb),
         filesystem: Some(Filesystem::Xfs),
         ..spec("backup-usb", 0xa2, StorageAction::Format, StorageRole::Backup)

@@ -1,6 +1,5 @@
 //! Somebody with more rights beside a double: the real `felhom-host`, whose `systemctl` mounts the double's drives.
 
-use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use fake_pve::Control;
 use felhom_agent::host::clerk::Clerk;
 use felhom_agent::host::command::REQUESTS;
+use felhom_agent::host::format::Trust;
 
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -29,18 +29,31 @@ pub enum MountChange {
         /// Where.
         at: String,
     },
+    /// A drive gets a partition, or its partition a file system.
+    Repartition {
+        /// The drive or its partition.
+        name: String,
+        /// Empty where it is only a partition.
+        format: String,
+        /// Of the file system.
+        uuid: String,
+    },
 }
 
 /// Answers what lies on the desk now.
-pub fn serve_once(state_dir: &Path, root: &Path, change: &dyn Fn(MountChange) -> Result<(), String>) {
-    let tool = |program: &str, args: &[&str]| run(root, program, args, change);
-    let served = Clerk { root, tool: &tool }.serve(state_dir);
+pub fn serve_once(
+    state_dir: &Path,
+    (root, trust): (&Path, Option<&Trust>),
+    change: &dyn Fn(MountChange) -> Result<(), String>,
+) {
+    let tool = |program: &str, args: &[&str]| run_tool(root, program, args, change);
+    let served = Clerk { root, tool: &tool, trust }.serve(state_dir);
     // The folder goes with its test.
     let _ = served;
 }
 
 /// `systemctl start UNIT` and its like, as far as the clerk calls them.
-fn run(
+pub fn run_tool(
     root: &Path,
     program: &str,
     args: &[&str],
@@ -54,8 +67,33 @@ fn run(
             change(MountChange::Mount { uuid, at: unit.at })
         }
         ("systemctl", Some("stop")) => change(MountChange::Unmount { at: read_unit(root, last)?.at }),
+        ("sgdisk", _) => change(MountChange::Repartition {
+            name: name_of(last),
+            format: String::new(),
+            uuid: String::new(),
+        }),
+        ("mkfs.ext4" | "mkfs.xfs", _) => {
+            let format = program.trim_start_matches("mkfs.").to_owned();
+            let uuid =
+                args.iter().rev().nth(1).map_or("", |word| word.trim_start_matches("uuid=")).to_owned();
+            change(MountChange::Repartition { name: name_of(last), format, uuid })
+        }
         _ => Ok(()),
     }
+}
+
+fn name_of(device: &str) -> String {
+    device.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// The same to a double in this process.
+pub fn change_double(control: &Control, change: MountChange) -> Result<(), String> {
+    let done = match change {
+        MountChange::Mount { uuid, at } => control.mount_drive(&uuid, &at),
+        MountChange::Unmount { at } => control.unmount_drive(&at),
+        MountChange::Repartition { name, format, uuid } => control.repartition(&name, &format, &uuid),
+    };
+    done.map_err(|error| error.to_string())
 }
 
 struct Unit {
@@ -84,21 +122,15 @@ pub struct HostDesk {
 impl HostDesk {
     /// Opens it.
     #[must_use]
-    pub fn open(state_dir: &Path, control: Control) -> Self {
+    pub fn open(state_dir: &Path, control: Control, trust: Option<Trust>) -> Self {
         fs::create_dir_all(state_dir.join(REQUESTS)).expect("the agent's folder can be written");
         let go_on = Arc::new(AtomicBool::new(true));
         let (asked, folder) = (Arc::clone(&go_on), state_dir.to_owned());
         let serving = std::thread::spawn(move || {
             let root = control.host_root();
-            let change = |change| {
-                let done = match change {
-                    MountChange::Mount { uuid, at } => control.mount_drive(&uuid, &at),
-                    MountChange::Unmount { at } => control.unmount_drive(&at),
-                };
-                done.map_err(|error| error.to_string())
-            };
+            let change = |change| change_double(&control, change);
             while asked.load(Ordering::Relaxed) {
-                serve_once(&folder, &root, &change);
+                serve_once(&folder, (&root, trust.as_ref()), &change);
                 std::thread::sleep(PAUSE);
             }
         });
@@ -113,22 +145,5 @@ impl Drop for HostDesk {
             let _ = serving.join();
         }
         let _ = fs::remove_dir_all(self.state_dir.join(REQUESTS));
-    }
-}
-
-/// Counts what was asked, for tests of the clerk alone.
-#[derive(Debug, Default)]
-pub struct Asked(RefCell<Vec<String>>);
-
-impl Asked {
-    /// Notes a call.
-    pub fn note(&self, program: &str, args: &[&str]) {
-        self.0.borrow_mut().push(format!("{program} {}", args.join(" ")));
-    }
-
-    /// All calls so far.
-    #[must_use]
-    pub fn all(&self) -> Vec<String> {
-        self.0.borrow().clone()
     }
 }

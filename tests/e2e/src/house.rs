@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fake_pve::{Control, FakePve, LoggedRequest, Options};
+use felhom_agent::host::format::Trust;
 use felhom_agent::observe::Observer;
 use felhom_agent::ops::Ops;
 use felhom_agent::pve::{ApiToken, Pve};
@@ -14,6 +15,7 @@ use felhom_shared::id::HostId;
 use tempfile::TempDir;
 
 use crate::agent::Agent;
+use crate::document::host_id;
 use crate::host_desk::HostDesk;
 use crate::keyring::Keyring;
 use crate::rules;
@@ -63,10 +65,21 @@ impl House {
         self
     }
 
-    /// The same house, with somebody who mounts drives for the agent.
+    /// Where whoever mounts and formats drives remembers what it did.
+    #[must_use]
+    pub fn host_memory(&self) -> PathBuf {
+        self.folder.path().join("host-memory")
+    }
+
+    /// The same house, with somebody who mounts drives for the agent. To be said after `trusting`.
     #[must_use]
     pub fn with_host_desk(mut self) -> Self {
-        self.desk = Some(HostDesk::open(&self.state_dir(), self.control()));
+        let trust = Trust {
+            host_id: host_id(),
+            genesis_sha256: self.genesis.as_ref().map(|(digest, _)| digest.clone()),
+            memory: self.host_memory(),
+        };
+        self.desk = Some(HostDesk::open(&self.state_dir(), self.control(), Some(trust)));
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::api;
 use crate::auth::Token;
 use crate::cert;
-use crate::drives::{self, Drive, write_host};
+use crate::drives::{self, Drive, Part, write_host};
 use crate::engine::Engine;
 use crate::faults::{ActiveFault, Fault};
 use crate::requests::{Counters, LoggedRequest};
@@ -160,6 +160,32 @@ impl Control {
         self.set_disks(drives.iter().map(Drive::listed).collect());
         *self.engine.drives.lock().expect("short") = drives.to_vec();
         Ok(())
+    }
+
+    /// A drive gets a new partition table with one partition, or that partition a file system.
+    ///
+    /// # Errors
+    /// Where there is no such drive, or the files cannot be written.
+    pub fn repartition(&self, name: &str, format: &str, uuid: &str) -> std::io::Result<()> {
+        let mut drives = self.engine.drives.lock().expect("short").clone();
+        let gone = || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no drive {name}"));
+        let drive = drives.iter_mut().find(|drive| name.starts_with(&drive.name)).ok_or_else(gone)?;
+        drive.parts = vec![Part {
+            size_bytes: drive.size_bytes - (2 << 20),
+            format: format.to_owned(),
+            uuid: uuid.to_owned(),
+            label: String::new(),
+            mounted_at: None,
+            held_by: None,
+        }];
+        // Files of an earlier file system are gone with it.
+        self.set_drives(&drives)
+    }
+
+    /// The host's drives as they are.
+    #[must_use]
+    pub fn drives(&self) -> Vec<Drive> {
+        self.engine.drives.lock().expect("short").clone()
     }
 
     /// Plugs a drive in or pulls it. A serial number of none of the usual drives is that of a new one.

@@ -27,6 +27,10 @@ pub struct Drive {
     pub size_bytes: u64,
     /// SMART's word.
     pub health: String,
+    /// Its world-wide name.
+    pub wwn: Option<String>,
+    /// The kernel lets nobody write to it.
+    pub read_only: bool,
     /// Its partitions.
     pub parts: Vec<Part>,
 }
@@ -44,6 +48,8 @@ pub struct Part {
     pub label: String,
     /// Where it is mounted.
     pub mounted_at: Option<String>,
+    /// What was made of it: a volume group, a RAID.
+    pub held_by: Option<String>,
 }
 
 impl Drive {
@@ -56,6 +62,7 @@ impl Drive {
             uuid: uuid.to_owned(),
             label: label.to_owned(),
             mounted_at: mounted_at.map(str::to_owned),
+            held_by: None,
         };
         let system = Self {
             name: "nvme0n1".to_owned(),
@@ -64,6 +71,8 @@ impl Drive {
             bus: "nvme".to_owned(),
             size_bytes: 500_107_862_016,
             health: "PASSED".to_owned(),
+            wwn: None,
+            read_only: false,
             parts: vec![part(500_000_000_000, "6f1c0d3e-8f0b-4c55-9d2e-0c7a51f0a911", "root", Some("/"))],
         };
         let data = Self {
@@ -73,6 +82,8 @@ impl Drive {
             bus: "ata".to_owned(),
             size_bytes: 4_000_787_030_016,
             health: "PASSED".to_owned(),
+            wwn: None,
+            read_only: false,
             parts: vec![part(4_000_000_000_000, "b3d5f7a1-22c4-4e0e-8c61-5d1f9f3c7e20", "photos", None)],
         };
         vec![system, data]
@@ -88,6 +99,7 @@ impl Drive {
             uuid: uuid_of(serial),
             label: "spare".to_owned(),
             mounted_at: None,
+            held_by: None,
         };
         Self {
             name: format!("sd{}", char::from(b'b' + letter)),
@@ -96,6 +108,8 @@ impl Drive {
             bus: "usb".to_owned(),
             size_bytes: 2_000_398_934_016,
             health: "UNKNOWN".to_owned(),
+            wwn: None,
+            read_only: false,
             parts: vec![part],
         }
     }
@@ -123,10 +137,16 @@ pub(crate) fn write_host(root: &Path, drives: &[Drive]) -> io::Result<()> {
         }
     }
     fs::create_dir_all(root.join("proc/self"))?;
+    fs::create_dir_all(root.join("dev"))?;
     let mut mounts = String::new();
     for (major, drive) in (200..).zip(drives) {
         let at = root.join("sys/block").join(&drive.name);
         write_device(root, &at, &format!("{major}:0"), drive.size_bytes, &drive_record(drive))?;
+        fs::write(at.join("ro"), if drive.read_only { "1\n" } else { "0\n" })?;
+        // Its first bytes, which another partition table changes.
+        let table: Vec<_> =
+            drive.parts.iter().map(|part| (part.size_bytes, &part.format, &part.uuid, &part.label)).collect();
+        fs::write(root.join("dev").join(&drive.name), format!("{} {table:?}\n", drive.serial))?;
         fs::create_dir_all(at.join("queue"))?;
         fs::write(at.join("queue/rotational"), if drive.bus == "ata" { "1\n" } else { "0\n" })?;
         for (number, part) in (1..).zip(&drive.parts) {
@@ -135,6 +155,9 @@ pub(crate) fn write_host(root: &Path, drives: &[Drive]) -> io::Result<()> {
             let device = format!("{major}:{number}");
             write_device(root, &at, &device, part.size_bytes, &part_record(part, number))?;
             fs::write(at.join("partition"), format!("{number}\n"))?;
+            if let Some(holder) = &part.held_by {
+                fs::create_dir_all(at.join("holders").join(holder))?;
+            }
             if let Some(point) = &part.mounted_at {
                 let _ = writeln!(
                     mounts,
@@ -213,15 +236,16 @@ fn write_device(root: &Path, at: &Path, number: &str, size_bytes: u64, record: &
 }
 
 fn drive_record(drive: &Drive) -> String {
+    let wwn = drive.wwn.as_ref().map(|wwn| format!("E:ID_WWN={wwn}\n")).unwrap_or_default();
     format!(
-        "E:DEVTYPE=disk\nE:ID_MODEL={}\nE:ID_SERIAL_SHORT={}\nE:ID_BUS={}\n",
+        "E:DEVTYPE=disk\nE:ID_MODEL={}\nE:ID_SERIAL_SHORT={}\nE:ID_BUS={}\n{wwn}",
         drive.model, drive.serial, drive.bus
     )
 }
 
 fn part_record(part: &Part, number: u32) -> String {
-    format!(
-        "E:DEVTYPE=partition\nE:ID_FS_TYPE={}\nE:ID_FS_UUID={}\nE:ID_FS_LABEL={}\nE:ID_PART_ENTRY_NUMBER={number}\n",
-        part.format, part.uuid, part.label
-    )
+    let said = [("ID_FS_TYPE", &part.format), ("ID_FS_UUID", &part.uuid), ("ID_FS_LABEL", &part.label)];
+    let said = said.into_iter().filter(|(_, value)| !value.is_empty());
+    let said: String = said.map(|(key, value)| format!("E:{key}={value}\n")).collect();
+    format!("E:DEVTYPE=partition\n{said}E:ID_PART_ENTRY_NUMBER={number}\n")
 }

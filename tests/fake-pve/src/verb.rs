@@ -91,6 +91,19 @@ pub enum Verb {
         /// The path.
         path: String,
     },
+    /// Give a drive one partition, and that a file system.
+    Repartition {
+        /// Its name, or its partition's.
+        name: String,
+        /// `ext4`, or nothing.
+        #[arg(default_value = "")]
+        #[serde(default)]
+        format: String,
+        /// Of the file system.
+        #[arg(default_value = "")]
+        #[serde(default)]
+        uuid: String,
+    },
     /// Plug a drive in (on) or pull it (off); it holds one ext4 file system.
     Drive {
         /// Its serial number: of one of the usual two, or of a new one.
@@ -257,6 +270,9 @@ impl Verb {
                 control.mount_drive(&uuid, &path).map_err(ControlError::Host)?;
             }
             Self::UnmountDrive { path } => control.unmount_drive(&path).map_err(ControlError::Host)?,
+            Self::Repartition { name, format, uuid } => {
+                control.repartition(&name, &format, &uuid).map_err(ControlError::Host)?;
+            }
             Self::Drive { serial, state } => {
                 control.plug_drive(&serial, on(state)).map_err(ControlError::Host)?;
             }

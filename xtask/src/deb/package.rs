@@ -47,8 +47,8 @@ pub(super) const PACKAGES: [Package; 3] = [
     Package {
         name: "felhom-agent",
         section: "admin",
-        // Maintenance windows have time zones.
-        depends: &["tzdata"],
+        // Maintenance windows have time zones; felhom-host makes partitions and file systems.
+        depends: &["tzdata", "gdisk", "e2fsprogs", "xfsprogs"],
         suggests: Some("prometheus-node-exporter"),
         summary: "keeps a Proxmox host as its operator wants it",
         description: " Fetches what a Proxmox VE host should be from a felhom hub, makes it so through\n \

@@ -297,7 +297,11 @@ fn start_host(folder: &Path) -> Result<Running, Failed> {
     fs::create_dir_all(&desk).map_err(|source| Failed::File { path: desk, source })?;
     let control = read(&pve.join("control-address")).unwrap_or_default();
     let mut host = Command::new(built("host_of_double"));
-    host.arg(folder.join("agent")).arg(pve.join("host")).arg(built("fake-pve")).arg(control.trim());
+    host.arg(folder.join("agent.toml"))
+        .arg(folder.join("agent"))
+        .arg(pve.join("host"))
+        .arg(built("fake-pve"))
+        .arg(control.trim());
     Running::start("host_of_double", &mut host, &folder.join("host.log"))
 }
 

@@ -176,6 +176,7 @@ fn plan_granted(spec: &GuestSpec, guest: &SeenGuest, grant: &Grant, plan: &mut G
             (Step::RollbackGuest(RollbackGuest { grant: op_id, snapshot }), false)
         }
         Request::CreatePrivileged(_)
+        | Request::FormatDrive(_)
         | Request::ClockReset(_)
         | Request::VoidBefore(_)
         | Request::LedgerRebase(_)

@@ -7,6 +7,7 @@ use felhom_shared::id::StorageId;
 use felhom_shared::report::Failure;
 
 use super::step::StorageStep;
+use crate::host::command::HostCommand;
 use crate::observe::failure;
 use crate::pve::Pve;
 
@@ -18,7 +19,18 @@ pub async fn apply(
     step: &StorageStep,
 ) -> Result<(), Failure> {
     match step {
-        StorageStep::Host(command) => command.ask(state_dir).await,
+        StorageStep::MountDrive(mount) => {
+            HostCommand::MountDrive(mount.clone()).ask(state_dir).await.map(drop)
+        }
+        StorageStep::UnmountDrive(unmount) => {
+            HostCommand::UnmountDrive(unmount.clone()).ask(state_dir).await.map(drop)
+        }
+        StorageStep::MarkDrive(mark) => HostCommand::MarkDrive(mark.clone()).ask(state_dir).await.map(drop),
+        // Its envelope is the ledger's: `execute` brings both to the host.
+        StorageStep::FormatDrive(_) => Err(Failure {
+            code: "step_needs_signature".to_owned(),
+            text: "a drive is formatted only on the word of a signature".to_owned(),
+        }),
         StorageStep::DefineStorage(params) => {
             pve.define_storage(params).await.map_err(|error| explained(&error))
         }

@@ -15,8 +15,11 @@ use crate::state::{State, StateError};
 pub struct DriveMark {
     /// As the document named it.
     pub durable_id: DurableId,
-    /// As its marker says.
+    /// As its marker says, or will.
     pub drive_id: Uuid,
+    /// The file system that was made on it under a signature, until its marker is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Uuid>,
 }
 
 /// All drives that were taken.
@@ -26,8 +29,13 @@ pub struct DriveMarks(BTreeMap<StorageId, DriveMark>);
 impl DriveMarks {
     /// What the drive of this storage must carry, if this very drive was taken before.
     #[must_use]
-    pub fn of(&self, storage: &StorageId, durable_id: &DurableId) -> Option<Uuid> {
-        self.0.get(storage).filter(|mark| mark.durable_id == *durable_id).map(|mark| mark.drive_id)
+    pub fn of(&self, storage: &StorageId, durable_id: &DurableId) -> Option<&DriveMark> {
+        self.0.get(storage).filter(|mark| mark.durable_id == *durable_id)
+    }
+
+    /// A drive is about to be made new for a storage.
+    pub fn making(&mut self, storage: StorageId, mark: DriveMark) {
+        self.0.insert(storage, mark);
     }
 
     /// Remembers drives whose markers were accepted; whether that is news.

@@ -6,10 +6,12 @@
 pub mod apply;
 mod attached;
 mod detect;
+mod heads;
 pub mod live;
 mod mark;
 pub mod observe;
 pub mod plan;
+mod plan_format;
 mod resolve;
 pub mod step;
 #[cfg(test)]
@@ -17,4 +19,5 @@ mod tests;
 
 pub use attached::Attached;
 pub use detect::detect;
+pub use heads::Heads;
 pub use mark::{DriveMark, DriveMarks};

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::mark::DriveMarks;
 use crate::host::block::BlockDevices;
-use crate::host::command::is_served;
+use crate::host::command::{DriveHead, is_served};
 use crate::host::marker::{Marker, mount_point};
 use crate::observe::{Reading, failure};
 use crate::pve::{Pve, StorageDefinition};
@@ -26,6 +26,8 @@ pub struct SeenStorages {
     pub drives: Reading<Vec<DriveReport>>,
     /// By the document's names.
     pub storages: BTreeMap<StorageId, SeenStorage>,
+    /// Both ends of the drives that are to be formatted.
+    pub heads: BTreeMap<StorageId, Reading<DriveHead>>,
     /// Markers that were accepted before.
     pub marks: DriveMarks,
     /// Whether somebody mounts drives for us.
@@ -83,6 +85,7 @@ pub async fn observe(
         host_id,
         drives,
         storages: seen.collect(),
+        heads: BTreeMap::new(),
         marks,
         served: is_served(place.state_dir),
         fresh: Uuid::new_v4(),

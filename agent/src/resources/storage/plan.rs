@@ -10,14 +10,17 @@ use felhom_shared::desired::{StorageAction, StorageRole, StorageSpec};
 use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
 use felhom_shared::report::{Failure, Note, NoteKind, Outcome, Readiness};
+use felhom_shared::signed::{OpId, Rejection, Request};
 
 use super::mark::DriveMark;
 use super::observe::{SeenStorage, SeenStorages};
+use super::plan_format::{is_made, plan_format};
 use super::resolve::{Found, Target, resolve};
 use super::step::{ChangeStorage, StorageStep};
-use crate::host::command::{HostCommand, MarkDrive, MountDrive, UnmountDrive};
+use crate::host::command::{MarkDrive, MountDrive, UnmountDrive};
 use crate::host::marker::Marker;
 use crate::observe::Reading;
+use crate::ops::Grant;
 use crate::plan::concluded;
 use crate::pve::StorageDefinition;
 
@@ -42,11 +45,15 @@ pub struct StoragePlan {
     pub notes: Vec<Note>,
     /// The drive carries this marker, and it is accepted.
     pub proven: Option<DriveMark>,
+    /// The operation that would release what is held.
+    pub pending: Option<Request>,
+    /// A grant that does not fit the drive any more: its operation is over.
+    pub void: Option<(OpId, Rejection)>,
 }
 
 /// Decides about one storage.
 #[must_use]
-pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages) -> StoragePlan {
+pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages, grant: Option<&Grant>) -> StoragePlan {
     let mut plan = StoragePlan::new(spec);
     let Some(storage) = seen.storages.get(&spec.storage) else {
         plan.unreadable(&Failure {
@@ -72,7 +79,7 @@ pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages) -> StoragePlan {
         );
         plan.note(NoteKind::Refused, "storage_taken", text);
     } else {
-        plan_wanted(spec, seen, storage, ours, &mut plan);
+        plan_wanted(spec, seen, (storage, ours, grant), &mut plan);
     }
     plan.outcome = concluded(plan.outcome, !plan.steps.is_empty(), &plan.notes);
     plan
@@ -90,8 +97,7 @@ fn plan_ignored(ours: Option<&StorageDefinition>, plan: &mut StoragePlan) {
 fn plan_wanted(
     spec: &StorageSpec,
     seen: &SeenStorages,
-    storage: &SeenStorage,
-    ours: Option<&StorageDefinition>,
+    (storage, ours, grant): (&SeenStorage, Option<&StorageDefinition>, Option<&Grant>),
     plan: &mut StoragePlan,
 ) {
     let drives = match &seen.drives {
@@ -99,6 +105,11 @@ fn plan_wanted(
         Reading::Absent => &Vec::new(),
         Reading::Unreadable(failure) => return plan.unreadable(failure),
     };
+    if spec.action == StorageAction::Format && !is_made(spec, seen) {
+        plan_format(spec, seen, (drives, grant), plan);
+        plan.stand_back(ours);
+        return;
+    }
     match resolve(spec, drives) {
         Found::Unplugged => {
             plan.readiness = Readiness::Unplugged;
@@ -154,7 +165,7 @@ fn plan_target(
         plan.unmount();
     } else if !is_there {
         let (storage, filesystem) = (spec.storage.clone(), target.filesystem);
-        plan.host(HostCommand::MountDrive(MountDrive { storage, uuid: target.uuid, filesystem }));
+        plan.steps.push(StorageStep::MountDrive(MountDrive { storage, uuid: target.uuid, filesystem }));
     } else {
         plan.readiness = Readiness::Mounted;
         plan_mounted(spec, seen, (&storage.marker, target), ours, plan);
@@ -175,7 +186,7 @@ fn plan_mounted(
             plan.unreadable(failure);
             plan.stand_back(ours);
         }
-        Reading::Absent if remembered.is_some() => {
+        Reading::Absent if remembered.is_some_and(|mark| mark.made != Some(target.uuid)) => {
             let text = format!(
                 "{} says what the drive of {} said, and does not carry its marker: it is a copy, or was emptied. If it is \
                  the one that is meant, name it anew in the document, by the file system on it",
@@ -187,22 +198,30 @@ fn plan_mounted(
         Reading::Absent => {
             let marker = Marker {
                 version: 1,
-                drive_id: seen.fresh,
+                drive_id: remembered.map_or(seen.fresh, |mark| mark.drive_id),
                 host_id: seen.host_id,
                 storage: spec.storage.clone(),
                 role: spec.role,
             };
-            plan.host(HostCommand::MarkDrive(MarkDrive { uuid: target.uuid, marker }));
+            plan.steps.push(StorageStep::MarkDrive(MarkDrive { uuid: target.uuid, marker }));
         }
         Reading::Present(marker) => {
-            match objection(spec, seen, marker, remembered.is_some_and(|id| id != marker.drive_id)) {
+            match objection(
+                spec,
+                seen,
+                marker,
+                remembered.is_some_and(|mark| mark.drive_id != marker.drive_id),
+            ) {
                 Some((code, text)) => {
                     plan.note(NoteKind::Refused, code, format!("{}: {text}", target.name));
                     plan.stand_back(ours);
                 }
                 None => {
-                    plan.proven =
-                        Some(DriveMark { durable_id: spec.durable_id.clone(), drive_id: marker.drive_id });
+                    plan.proven = Some(DriveMark {
+                        durable_id: spec.durable_id.clone(),
+                        drive_id: marker.drive_id,
+                        made: None,
+                    });
                     plan_definition(spec, marker, ours, plan);
                 }
             }
@@ -323,25 +342,23 @@ impl StoragePlan {
             steps: Vec::new(),
             notes: Vec::new(),
             proven: None,
+            pending: None,
+            void: None,
         }
     }
 
-    fn note(&mut self, kind: NoteKind, code: &str, text: String) {
+    pub(super) fn note(&mut self, kind: NoteKind, code: &str, text: String) {
         self.notes.push(Note { kind, code: code.to_owned(), text });
     }
 
-    fn unreadable(&mut self, failure: &Failure) {
+    pub(super) fn unreadable(&mut self, failure: &Failure) {
         self.outcome = Outcome::Unreadable;
         self.readiness = Readiness::Unknown;
         self.note(NoteKind::Refused, &failure.code, failure.text.clone());
     }
 
-    fn host(&mut self, command: HostCommand) {
-        self.steps.push(StorageStep::Host(command));
-    }
-
     fn unmount(&mut self) {
-        self.host(HostCommand::UnmountDrive(UnmountDrive { storage: self.storage.clone() }));
+        self.steps.push(StorageStep::UnmountDrive(UnmountDrive { storage: self.storage.clone() }));
     }
 
     /// Nothing is written to what is not proven: PVE no longer uses the storage until it is.

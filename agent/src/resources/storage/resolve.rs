@@ -34,17 +34,38 @@ pub(super) struct Target {
 /// Looks for the drive of an entry.
 #[must_use]
 pub(super) fn resolve(spec: &StorageSpec, drives: &[DriveReport]) -> Found {
-    let id = &spec.durable_id;
-    let Some(drive) = drives.iter().find(|drive| says(drive, id)) else {
-        // Two that say the same of themselves have lost that name, and are no longer found by it.
-        let clash = drives.iter().flat_map(|drive| &drive.problems);
-        let clash = clash.clone().find(|problem| problem.text.contains(id.as_str()));
-        return clash.map_or(Found::Unplugged, |problem| Found::Unfit(problem.clone()));
+    let drive = match drive_of(spec, drives) {
+        Ok(drive) => drive,
+        Err(found) => return found,
     };
     match content_of(drive, spec).and_then(|content| fit(drive, content, spec)) {
         Ok(target) => Found::One(target),
         Err((code, text)) => Found::Unfit(Failure { code: code.to_owned(), text }),
     }
+}
+
+/// The drive that an entry names, whatever is on it.
+pub(super) fn drive_of<'a>(spec: &StorageSpec, drives: &'a [DriveReport]) -> Result<&'a DriveReport, Found> {
+    let id = &spec.durable_id;
+    if let Some(drive) = drives.iter().find(|drive| says(drive, id)) {
+        return Ok(drive);
+    }
+    // Two that say the same of themselves have lost that name, and are no longer found by it.
+    let mut problems = drives.iter().flat_map(|drive| &drive.problems);
+    let clash = problems.find(|problem| problem.text.contains(id.as_str()));
+    Err(clash.map_or(Found::Unplugged, |problem| Found::Unfit(problem.clone())))
+}
+
+/// A drive of another kind than the document says is taken for a mistake.
+pub(super) fn other_class(drive: &DriveReport, spec: &StorageSpec) -> Option<Failure> {
+    let class = spec.class.filter(|class| class.word() != drive.kind)?;
+    let text = format!(
+        "the document says {} and {} is {}: is it the right drive?",
+        class.word(),
+        drive.name,
+        drive.kind
+    );
+    Some(Failure { code: "drive_class_differs".to_owned(), text })
 }
 
 fn says(drive: &DriveReport, id: &DurableId) -> bool {
@@ -93,14 +114,8 @@ fn fit(drive: &DriveReport, content: &Content, spec: &StorageSpec) -> Result<Tar
     if drive.system {
         return Err(("drive_of_the_system", format!("the box itself runs from {}", drive.name)));
     }
-    if let Some(class) = spec.class.filter(|class| class.word() != drive.kind) {
-        let text = format!(
-            "the document says {} and {} is {}: is it the right drive?",
-            class.word(),
-            drive.name,
-            drive.kind
-        );
-        return Err(("drive_class_differs", text));
+    if let Some(failure) = other_class(drive, spec) {
+        return Err(("drive_class_differs", failure.text));
     }
     if drive.read_only {
         return Err((

@@ -3,22 +3,40 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use felhom_shared::desired::ContentType;
+use felhom_shared::desired::{ContentType, Filesystem};
 use felhom_shared::report::Class;
+use felhom_shared::signed::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::host::command::HostCommand;
+use crate::host::command::{MarkDrive, MountDrive, UnmountDrive};
 
 /// One change to one storage or its drive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StorageStep {
-    /// What the host does for us: mount, unmount, mark.
-    Host(HostCommand),
+    /// Mount a file system where its storage belongs.
+    MountDrive(MountDrive),
+    /// Take away what a drive that is gone has left there.
+    UnmountDrive(UnmountDrive),
+    /// Write the marker.
+    MarkDrive(MarkDrive),
+    /// Make a new file system. Guarded.
+    FormatDrive(FormatStep),
     /// `POST /storage`
     DefineStorage(BTreeMap<String, String>),
     /// `PUT /storage/{storage}`: only the keys that differ.
     ChangeStorage(ChangeStorage),
+}
+
+/// See [`StorageStep::FormatDrive`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormatStep {
+    /// The operation that releases it.
+    pub grant: OpId,
+    /// What is made.
+    pub filesystem: Filesystem,
+    /// On which drive, in words.
+    pub drive: String,
 }
 
 /// See [`StorageStep::ChangeStorage`].
@@ -37,11 +55,25 @@ impl StorageStep {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Host(HostCommand::MountDrive(_)) => "mount_drive",
-            Self::Host(HostCommand::UnmountDrive(_)) => "unmount_drive",
-            Self::Host(HostCommand::MarkDrive(_)) => "mark_drive",
+            Self::MountDrive(_) => "mount_drive",
+            Self::UnmountDrive(_) => "unmount_drive",
+            Self::MarkDrive(_) => "mark_drive",
+            Self::FormatDrive(_) => "format_drive",
             Self::DefineStorage(_) => "define_storage",
             Self::ChangeStorage(_) => "change_storage",
+        }
+    }
+
+    /// The signed operation that releases it, where one does.
+    #[must_use]
+    pub fn grant(&self) -> Option<&OpId> {
+        match self {
+            Self::FormatDrive(format) => Some(&format.grant),
+            Self::MountDrive(_)
+            | Self::UnmountDrive(_)
+            | Self::MarkDrive(_)
+            | Self::DefineStorage(_)
+            | Self::ChangeStorage(_) => None,
         }
     }
 
@@ -49,9 +81,8 @@ impl StorageStep {
     #[must_use]
     pub fn class(&self) -> Class {
         let routine = match self {
-            Self::Host(
-                HostCommand::MountDrive(_) | HostCommand::UnmountDrive(_) | HostCommand::MarkDrive(_),
-            ) => true,
+            Self::MountDrive(_) | Self::UnmountDrive(_) | Self::MarkDrive(_) => true,
+            Self::FormatDrive(_) => false,
             Self::DefineStorage(params) => params.iter().all(|(key, value)| is_routine(key, value)),
             Self::ChangeStorage(change) => {
                 change.set.iter().all(|(key, value)| is_routine(key, value))
@@ -88,15 +119,16 @@ const CONTENT: [ContentType; 6] = [
 impl fmt::Display for StorageStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host(HostCommand::MountDrive(mount)) => {
+            Self::MountDrive(mount) => {
                 write!(f, "{} {} at /mnt/felhom/{}", mount.filesystem.word(), mount.uuid, mount.storage)
             }
-            Self::Host(HostCommand::UnmountDrive(unmount)) => {
+            Self::UnmountDrive(unmount) => {
                 write!(f, "what is left at /mnt/felhom/{}", unmount.storage)
             }
-            Self::Host(HostCommand::MarkDrive(mark)) => {
+            Self::MarkDrive(mark) => {
                 write!(f, "{} as ours, for {}", mark.uuid, mark.marker.role.word())
             }
+            Self::FormatDrive(format) => write!(f, "{} with {}", format.drive, format.filesystem.word()),
             Self::DefineStorage(params) => crate::step::pairs(f, params, &[]),
             Self::ChangeStorage(change) => crate::step::pairs(f, &change.set, &change.delete),
         }

@@ -14,7 +14,6 @@ use super::observe::{SeenStorage, SeenStorages};
 use super::plan::{StoragePlan, plan_storage};
 use super::step::StorageStep;
 use crate::host::block::BlockDevice;
-use crate::host::command::HostCommand;
 use crate::host::marker::Marker;
 use crate::observe::Reading;
 use crate::pve::StorageDefinition;
@@ -118,6 +117,7 @@ impl Host {
             host_id: HostId(Uuid::from_u128(9)),
             drives: Reading::Present(detect(&devices)),
             storages: BTreeMap::from([(spec().storage, seen)]),
+            heads: BTreeMap::new(),
             marks: self.marks.clone(),
             served: self.served,
             fresh: Uuid::from_u128(self.fresh),
@@ -125,20 +125,21 @@ impl Host {
     }
 
     fn plan(&self, spec: &StorageSpec) -> StoragePlan {
-        plan_storage(spec, &self.see())
+        plan_storage(spec, &self.see(), None)
     }
 
     fn apply(&mut self, step: &StorageStep) {
         assert_eq!(step.class(), Class::Routine, "{step}");
         match step {
-            StorageStep::Host(HostCommand::MountDrive(mount)) => {
+            StorageStep::MountDrive(mount) => {
                 let uuid = mount.uuid.to_string();
                 let parts = self.devices.iter().flat_map(|device| &device.partitions);
                 let part = parts.clone().find(|part| part.properties["ID_FS_UUID"] == uuid);
                 self.mounted = Some(part.expect("only what is there is mounted").name.clone());
             }
-            StorageStep::Host(HostCommand::UnmountDrive(_)) => self.mounted = None,
-            StorageStep::Host(HostCommand::MarkDrive(mark)) => {
+            StorageStep::UnmountDrive(_) => self.mounted = None,
+            StorageStep::FormatDrive(_) => unreachable!("it is guarded"),
+            StorageStep::MarkDrive(mark) => {
                 let before =
                     self.markers.insert(mark.uuid.to_string(), Reading::Present(mark.marker.clone()));
                 assert!(before.is_none(), "no marker is written over");
@@ -371,7 +372,7 @@ fn unreadable_is_not_absent_for_drives_marker_and_definition() {
     let mut definition = host.see();
     definition.storages.get_mut(&spec().storage).unwrap().definition = Reading::Unreadable(failure.clone());
     for seen in [drives, definition] {
-        let plan = plan_storage(&spec(), &seen);
+        let plan = plan_storage(&spec(), &seen, None);
         assert_eq!((plan.outcome, words(&plan)), (Outcome::Unreadable, vec![]), "nothing is concluded");
     }
     // A marker that cannot be read is a drive that does not answer: nothing more is written to it.
@@ -408,5 +409,5 @@ fn an_ignored_drive_is_left_alone() {
     // Nothing of it is looked at.
     let mut seen = host.see();
     seen.drives = Reading::Present(vec![reported(Content::default())]);
-    assert_eq!(plan_storage(&ignored, &seen).outcome, Outcome::Converged);
+    assert_eq!(plan_storage(&ignored, &seen, None).outcome, Outcome::Converged);
 }

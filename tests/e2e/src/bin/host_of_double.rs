@@ -1,17 +1,19 @@
 //! `felhom-host` beside a double that runs as a program: for the demo, where nobody is root and nothing is mounted.
 //!
-//! `host_of_double STATE_DIR HOST_ROOT FAKE_PVE CONTROL_ADDRESS`
+//! `host_of_double AGENT_CONFIG STATE_DIR HOST_ROOT FAKE_PVE CONTROL_ADDRESS`
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use felhom_agent::config::Config;
+use felhom_agent::host::format::Trust;
 use felhom_tests::host_desk::{MountChange, serve_once};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(state_dir), Some(root), Some(fake_pve), Some(control)) =
-        (args.next(), args.next(), args.next(), args.next())
+    let (Some(config), Some(state_dir), Some(root), Some(fake_pve), Some(control)) =
+        (args.next(), args.next(), args.next(), args.next(), args.next())
     else {
         return ExitCode::from(2);
     };
@@ -19,15 +21,21 @@ fn main() -> ExitCode {
         let words = match &change {
             MountChange::Mount { uuid, at } => vec!["mount-drive", uuid.as_str(), at.as_str()],
             MountChange::Unmount { at } => vec!["unmount-drive", at.as_str()],
+            MountChange::Repartition { name, format, uuid } => vec!["repartition", name, format, uuid],
         };
         let mut ctl = Command::new(&fake_pve);
         ctl.args(["ctl", "--control"]).arg(&control).args(words).stdout(Stdio::null());
         let status = ctl.status().map_err(|error| error.to_string())?;
         if status.success() { Ok(()) } else { Err(format!("the double refuses {change:?}")) }
     };
+    let trust = Config::read(&config).ok().map(|config| Trust {
+        host_id: config.host_id,
+        genesis_sha256: config.trust.genesis_sha256,
+        memory: state_dir.with_file_name("host-memory"),
+    });
     // Ends with the demo, which kills it.
     loop {
-        serve_once(&state_dir, &root, &change);
+        serve_once(&state_dir, (&root, trust.as_ref()), &change);
         std::thread::sleep(Duration::from_millis(100));
     }
 }

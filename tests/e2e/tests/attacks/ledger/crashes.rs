@@ -138,7 +138,7 @@ fn refused_by_disk(scene: &mut Scene, mend: impl FnOnce()) -> String {
     let told = if taken.is_err() { "not taken" } else { "taken" };
     assert_eq!(scene.agent().state().book().standings().len(), 0, "nothing of it is remembered");
     let grants = scene.agent().ops().grants(&asked_away(), Timestamp::now()).unwrap();
-    assert!(grants.of(felhom_tests::guest_id(101)).is_none());
+    assert!(grants.of(&felhom_tests::guest_id(101).into()).is_none());
     let ran = scene.house.changes_to("DELETE", "/101");
     scene.stop();
     mend();
