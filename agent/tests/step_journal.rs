@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use felhom_agent::host::command::{MarkDrive, MountDrive, UnmountDrive};
 use felhom_agent::host::marker::Marker;
-use felhom_agent::resources::storage::step::{ChangeStorage, FormatStep, StorageStep};
+use felhom_agent::resources::storage::step::{
+    AssignStep, ChangeStorage, DetachStep, FormatStep, StorageStep,
+};
 use felhom_agent::step::{
     ClearUnfinished, CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest,
     SetConfig, Step,
 };
-use felhom_shared::desired::{Checksum, ChecksumAlgorithm, Filesystem, StorageRole};
+use felhom_shared::desired::{Checksum, ChecksumAlgorithm, ContentType, Filesystem, StorageRole};
 use felhom_shared::id::{FileName, HostId, StorageId, Vmid};
 use felhom_shared::signed::OpId;
 use uuid::Uuid;
@@ -42,18 +44,19 @@ fn uuid() -> Uuid {
     Uuid::from_u128(0xb3d5_f7a1_22c4_4e0e_8c61_5d1f_9f3c_7e20)
 }
 
+fn marker() -> Marker {
+    Marker {
+        version: 1,
+        drive_id: uuid(),
+        host_id: HostId(uuid()),
+        storage: storage("photos"),
+        role: StorageRole::Files,
+    }
+}
+
 fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
     Some(match step {
-        StorageStep::MountDrive(_) => StorageStep::MarkDrive(MarkDrive {
-            uuid: uuid(),
-            marker: Marker {
-                version: 1,
-                drive_id: uuid(),
-                host_id: HostId(uuid()),
-                storage: storage("photos"),
-                role: StorageRole::Files,
-            },
-        }),
+        StorageStep::MountDrive(_) => StorageStep::MarkDrive(MarkDrive { uuid: uuid(), marker: marker() }),
         StorageStep::MarkDrive(_) => StorageStep::UnmountDrive(UnmountDrive { storage: storage("photos") }),
         StorageStep::UnmountDrive(_) => {
             StorageStep::DefineStorage(params(&[("content", "backup"), ("is_mountpoint", "1")]))
@@ -68,7 +71,15 @@ fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
             filesystem: Filesystem::Xfs,
             drive: "Elements, serial number WX41, 2000 GB".to_owned(),
         }),
-        StorageStep::FormatDrive(_) => return None,
+        StorageStep::FormatDrive(_) => StorageStep::AssignStorage(AssignStep {
+            grant: grant(),
+            uuid: uuid(),
+            marker: marker(),
+            content: [ContentType::Backup].into(),
+            digest: "287724b0".to_owned(),
+        }),
+        StorageStep::AssignStorage(_) => StorageStep::DetachStorage(DetachStep { grant: grant() }),
+        StorageStep::DetachStorage(_) => return None,
     })
 }
 

@@ -16,6 +16,7 @@ use crate::resources::storage::DriveMark;
 use crate::resources::storage::apply::apply;
 use crate::resources::storage::live::is_live;
 use crate::resources::storage::plan::StoragePlan;
+use crate::resources::storage::step::StorageStep;
 use crate::state::{Boundary, JournalEntry, StateError};
 use crate::step::Step;
 
@@ -84,17 +85,8 @@ impl Execution<'_> {
         if class_of(step) == Class::Routine {
             return Ok(Ok(None));
         }
-        match self.ops.permit_format(self.desired, &storage.storage, step)? {
-            Ok(signed) => {
-                // What is made is known before it is made: whoever finds it there later knows whose it is.
-                let made = step.grant().map(filesystem_uuid);
-                let mark =
-                    DriveMark { durable_id: storage.durable_id.clone(), drive_id: Uuid::new_v4(), made };
-                let mut marks = self.state.drive_marks()?;
-                marks.making(storage.storage.clone(), mark);
-                self.state.put_drive_marks(&marks)?;
-                Ok(Ok(Some(signed)))
-            }
+        match self.ops.permit_storage(self.desired, &storage.storage, step)? {
+            Ok(envelope) => Ok(Ok(self.bring(storage, step, envelope)?)),
             Err(No::NotNow(failure)) => Ok(Err(failure)),
             Err(No::Never(rejection)) => {
                 if let Some(op_id) = step.grant() {
@@ -103,6 +95,24 @@ impl Execution<'_> {
                 Ok(Err(Failure { code: rejection.code().to_owned(), text: rejection.to_string() }))
             }
         }
+    }
+
+    /// What is formatted is brought to the host with its envelope, and what will be made is noted before: whoever finds it
+    /// there later knows whose it is.
+    fn bring(
+        &self,
+        storage: &StoragePlan,
+        step: &Step,
+        envelope: String,
+    ) -> Result<Option<SignedFormat>, StateError> {
+        let Step::Storage(StorageStep::FormatDrive(format)) = step else { return Ok(None) };
+        let made = Some(filesystem_uuid(&format.grant));
+        let mark = DriveMark { durable_id: storage.durable_id.clone(), drive_id: Uuid::new_v4(), made };
+        let mut marks = self.state.drive_marks()?;
+        marks.making(storage.storage.clone(), mark);
+        self.state.put_drive_marks(&marks)?;
+        let keysets = self.state.keyset_blobs()?;
+        Ok(Some(SignedFormat { storage: storage.storage.clone(), envelope, keysets }))
     }
 
     /// Right before something is written to a drive: is it there, and is it still the one?

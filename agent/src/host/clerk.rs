@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use felhom_shared::drive::{Content, DriveReport, DurableId};
+use felhom_shared::id::StorageId;
 use felhom_shared::limits::ENVELOPE_BYTES_MAX;
 use felhom_shared::report::Failure;
 use uuid::Uuid;
@@ -18,8 +19,9 @@ use uuid::Uuid;
 use super::block::BlockDevices;
 use super::command::{ANSWERS, Answer, HostCommand, MarkDrive, MountDrive, REQUESTS};
 use super::format::Trust;
-use super::marker::{FILE_NAME, mount_point};
+use super::marker::{FILE_NAME, Marker, mount_point};
 use super::mount_unit;
+use crate::observe::Reading;
 use crate::resources::storage::detect;
 
 const UNITS: &str = "etc/systemd/system";
@@ -93,6 +95,8 @@ impl Clerk<'_> {
             HostCommand::ReadHead(read) => return self.read_head(&read.durable_id).map(Answer::Head),
             HostCommand::FormatDrive(format) => self.format(format)?,
             HostCommand::MountDrive(mount) => self.mount(mount)?,
+            HostCommand::ReleaseDrive(release) => self.release(&release.storage)?,
+            HostCommand::RemarkDrive(mark) => self.remark(mark)?,
             HostCommand::UnmountDrive(unmount) => {
                 let at = mount_point(Path::new("/"), &unmount.storage);
                 self.run("systemctl", &["stop", "--", &mount_unit::name(&unmount.storage)])?;
@@ -148,18 +152,52 @@ impl Clerk<'_> {
         Ok(())
     }
 
+    /// The unit goes, and what it mounted. What is on the drive stays, its marker too.
+    fn release(&self, storage: &StorageId) -> Result<(), Failure> {
+        let unit = mount_unit::name(storage);
+        if self.is_mounted(&mount_point(Path::new("/"), storage))? {
+            self.run("systemctl", &["stop", "--", &unit])?;
+        }
+        let path = self.root.join(UNITS).join(&unit);
+        if path.exists() {
+            self.run("systemctl", &["--quiet", "disable", "--", &unit])?;
+            fs::remove_file(&path).map_err(|error| {
+                failed("unmount_failed", format!("{} cannot be removed: {error}", path.display()))
+            })?;
+            self.run("systemctl", &["daemon-reload"])?;
+        }
+        Ok(())
+    }
+
+    /// Only the role changes: the drive must carry the same marker otherwise.
+    fn remark(&self, mark: &MarkDrive) -> Result<(), Failure> {
+        let folder = self.mounted_folder(mark)?;
+        let Reading::Present(before) = Marker::read(&folder) else {
+            return Err(failed("marker_gone", "the drive carries no marker to be changed".to_owned()));
+        };
+        if (Marker { role: mark.marker.role, ..before }) != mark.marker {
+            return Err(failed("marker_differs", "the drive carries another marker".to_owned()));
+        }
+        replace_marker(&folder, &marker_text(&mark.marker)).map_err(|error| not_written(&error))
+    }
+
     fn mark(&self, mark: &MarkDrive) -> Result<(), Failure> {
+        let folder = self.mounted_folder(mark)?;
+        if fs::symlink_metadata(folder.join(FILE_NAME)).is_ok() {
+            return Err(failed("marker_not_written", "there is one already".to_owned()));
+        }
+        replace_marker(&folder, &marker_text(&mark.marker)).map_err(|error| not_written(&error))
+    }
+
+    /// Where the drive is mounted, if it is mounted where the marker's storage belongs.
+    fn mounted_folder(&self, mark: &MarkDrive) -> Result<PathBuf, Failure> {
         let at = mount_point(Path::new("/"), &mark.marker.storage);
         let content = self.find(mark.uuid)?;
         if !content.mounted_at.iter().any(|point| Path::new(point) == at) {
             let text = format!("{} is not mounted at {}", content.name, at.display());
             return Err(failed("drive_not_mounted", text));
         }
-        let folder = mount_point(self.root, &mark.marker.storage);
-        let text = serde_json::to_string_pretty(&mark.marker).expect("a marker is plain data");
-        write_marker(&folder, &text).map_err(|error| {
-            failed("marker_not_written", format!("{} on {}: {error}", FILE_NAME, content.name))
-        })
+        Ok(mount_point(self.root, &mark.marker.storage))
     }
 
     /// The one file system with this UUID, on a drive that may be used.
@@ -219,12 +257,17 @@ fn put(path: &Path, text: &str) -> io::Result<bool> {
     Ok(true)
 }
 
+fn marker_text(marker: &Marker) -> String {
+    serde_json::to_string_pretty(marker).expect("a marker is plain data")
+}
+
+fn not_written(error: &io::Error) -> Failure {
+    failed("marker_not_written", format!("{FILE_NAME}: {error}"))
+}
+
 /// The drive's files are a customer's: a link that lies there must lead nowhere.
-fn write_marker(folder: &Path, text: &str) -> io::Result<()> {
+fn replace_marker(folder: &Path, text: &str) -> io::Result<()> {
     let (path, draft) = (folder.join(FILE_NAME), folder.join(format!("{FILE_NAME}.new")));
-    if fs::symlink_metadata(&path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is one already"));
-    }
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -36,6 +36,10 @@ pub enum HostCommand {
     UnmountDrive(UnmountDrive),
     /// Write the marker, on a file system that has none.
     MarkDrive(MarkDrive),
+    /// Write another role into a marker that is there.
+    RemarkDrive(MarkDrive),
+    /// Unmount a drive, and mount it no more at boot.
+    ReleaseDrive(UnmountDrive),
     /// Read both ends of a drive, where partition tables and file systems begin.
     ReadHead(ReadHead),
     /// Make a new file system on a drive, on the word of a signature.
@@ -122,8 +126,8 @@ impl HostCommand {
     pub fn storage(&self) -> &StorageId {
         match self {
             Self::MountDrive(mount) => &mount.storage,
-            Self::UnmountDrive(unmount) => &unmount.storage,
-            Self::MarkDrive(mark) => &mark.marker.storage,
+            Self::UnmountDrive(unmount) | Self::ReleaseDrive(unmount) => &unmount.storage,
+            Self::MarkDrive(mark) | Self::RemarkDrive(mark) => &mark.marker.storage,
             Self::ReadHead(read) => &read.storage,
             Self::FormatDrive(format) => &format.storage,
         }

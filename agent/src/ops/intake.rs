@@ -309,16 +309,16 @@ fn take_effect(op: &Op, sql: &Connection, state: &State, now: Timestamp) -> Resu
         | Request::RollbackGuest(_)
         | Request::RestoreGuest(_)
         | Request::CreatePrivileged(_)
-        | Request::FormatDrive(_) => Ok(()),
+        | Request::FormatDrive(_)
+        | Request::AssignStorage(_)
+        | Request::DetachStorage(_) => Ok(()),
     }
 }
 
 /// What an operation is about, where a plan carries it out.
 fn item_of(op: &Op) -> Option<ItemId> {
-    match &op.request {
-        Request::FormatDrive(format) => Some(ItemId::Storage(format.storage.clone())),
-        _ => op.target.guest_id.map(ItemId::Guest),
-    }
+    let storage = op.request.storage().cloned().map(ItemId::Storage);
+    storage.or_else(|| op.target.guest_id.map(ItemId::Guest))
 }
 
 /// How an operation stands that was rejected.

@@ -2,10 +2,10 @@
 //! target, authority, what the document asks for, time. What comes later is not looked at before what comes
 //! earlier has passed. Asked when an envelope arrives, and again right before the effect.
 
-use felhom_shared::desired::{DesiredState, GuestSpec, Presence, StorageAction, StorageSpec};
-use felhom_shared::id::HostId;
+use felhom_shared::desired::{DesiredState, GuestSpec, Presence, StorageAction};
+use felhom_shared::id::{HostId, StorageId};
 use felhom_shared::signed::{
-    Clock, FormatDrive, Op, Rejection, Request, Signed, Trusted, VerifiedOp, authorise, check_window, read_op,
+    Clock, Op, Rejection, Request, Signed, Trusted, VerifiedOp, authorise, check_window, read_op,
 };
 
 /// What a judgement depends on besides the envelope.
@@ -59,8 +59,8 @@ impl Judge<'_> {
     /// A signature releases what the document asks for; it does not replace the asking. What a document never asks
     /// for (a rollback, a restore) needs the guest to be wanted.
     fn check_asked_for(&self, op: &Op) -> Result<(), Rejection> {
-        if let Request::FormatDrive(format) = &op.request {
-            return self.check_format_asked_for(format);
+        if let Some(storage) = op.request.storage() {
+            return self.check_storage_asked_for(&op.request, storage);
         }
         let (Some(spec), Some(expect)) = (self.spec(op), op.request.expect()) else { return Ok(()) };
         let there = expect.config_digest.is_some();
@@ -73,6 +73,8 @@ impl Judge<'_> {
                 spec.presence == Presence::Present && there
             }
             Request::FormatDrive(_)
+            | Request::AssignStorage(_)
+            | Request::DetachStorage(_)
             | Request::ClockReset(_)
             | Request::VoidBefore(_)
             | Request::LedgerRebase(_)
@@ -81,14 +83,25 @@ impl Judge<'_> {
         if fits { Ok(()) } else { Err(Rejection::NotAskedFor) }
     }
 
-    fn check_format_asked_for(&self, format: &FormatDrive) -> Result<(), Rejection> {
-        let asked = |spec: &StorageSpec| {
-            spec.storage == format.storage
-                && spec.action == StorageAction::Format
-                && spec.filesystem == Some(format.filesystem)
-                && spec.durable_id == format.expect.durable_id
+    fn check_storage_asked_for(&self, request: &Request, storage: &StorageId) -> Result<(), Rejection> {
+        let specs = self.desired.map(|desired| &desired.storage[..]).unwrap_or_default();
+        let spec = specs.iter().find(|spec| spec.storage == *storage).ok_or(Rejection::NotAskedFor)?;
+        let fits = match request {
+            Request::FormatDrive(format) => {
+                spec.action == StorageAction::Format
+                    && spec.filesystem == Some(format.filesystem)
+                    && spec.durable_id == format.expect.durable_id
+            }
+            Request::AssignStorage(assign) => {
+                spec.action != StorageAction::Ignore
+                    && (spec.role, &spec.content) == (assign.role, &assign.content)
+                    && spec.durable_id == assign.expect.durable_id
+            }
+            Request::DetachStorage(detach) => {
+                spec.action == StorageAction::Ignore && spec.durable_id == detach.expect.durable_id
+            }
+            _ => false,
         };
-        let desired = self.desired.ok_or(Rejection::NotAskedFor)?;
-        if desired.storage.iter().any(asked) { Ok(()) } else { Err(Rejection::NotAskedFor) }
+        if fits { Ok(()) } else { Err(Rejection::NotAskedFor) }
     }
 }

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use super::expect::{Match, compare};
 use super::grants::Cleared;
 use super::{Ops, clock};
-use crate::host::command::SignedFormat;
 use crate::observe::{Observer, failure};
 use crate::pve::{GuestAt, Pve};
 use crate::resources::storage::step::StorageStep;
@@ -105,24 +104,34 @@ impl Ops {
         Ok(Permit::Run(Cleared::granted(step)))
     }
 
-    /// The same for a drive, which is not PVE's to read: whoever formats it looks at it again. Returns what is brought there.
-    pub fn permit_format(
+    /// The same for a drive or storage. What it was when it was signed is compared where it is planned, and a drive that is
+    /// to be formatted once more by whoever does that. Returns what is brought there: the envelope.
+    pub fn permit_storage(
         &self,
         desired: &DesiredState,
         storage: &StorageId,
         step: &Step,
-    ) -> Result<Result<SignedFormat, No>, StateError> {
+    ) -> Result<Result<String, No>, StateError> {
         let (verified, envelope) = match self.still_good(step, desired)? {
             Ok(good) => good,
             Err(no) => return Ok(Err(no)),
         };
-        match (&verified.op().request, step) {
-            (Request::FormatDrive(order), Step::Storage(StorageStep::FormatDrive(format)))
-                if order.storage == *storage && order.filesystem == format.filesystem => {}
-            _ => return Ok(Err(No::Never(Rejection::NotAskedFor))),
+        let Step::Storage(step) = step else { return Ok(Err(No::Never(Rejection::NotAskedFor))) };
+        let request = &verified.op().request;
+        let released = match (request, step) {
+            (Request::FormatDrive(order), StorageStep::FormatDrive(format)) => {
+                order.filesystem == format.filesystem
+            }
+            (Request::AssignStorage(order), StorageStep::AssignStorage(assign)) => {
+                order.role == assign.marker.role && order.content == assign.content
+            }
+            (Request::DetachStorage(_), StorageStep::DetachStorage(_)) => true,
+            _ => false,
+        };
+        if request.storage() != Some(storage) || !released {
+            return Ok(Err(No::Never(Rejection::NotAskedFor)));
         }
-        let keysets = self.state.keyset_blobs()?;
-        Ok(Ok(SignedFormat { storage: storage.clone(), envelope, keysets }))
+        Ok(Ok(envelope))
     }
 
     /// The envelope from disk, judged with keyset and clock as they are now.

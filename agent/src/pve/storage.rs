@@ -152,6 +152,11 @@ impl Pve {
         self.put::<IgnoredAny>(&path(&["storage", storage.as_str()]), &params).await.map(drop)
     }
 
+    /// PVE forgets a storage. What lies on it stays.
+    pub async fn forget_storage(&self, storage: &StorageId) -> Result<(), PveError> {
+        self.delete::<IgnoredAny>(&path(&["storage", storage.as_str()]), &[]).await.map(drop)
+    }
+
     /// What lies on a storage; `content` narrows it to `vztmpl`, `backup`, ….
     pub async fn storage_content(
         &self,

@@ -156,6 +156,16 @@ pub enum ContentType {
 }
 
 impl ContentType {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Backup, Self::Images, Self::Import, Self::Iso, Self::Rootdir, Self::Vztmpl];
+
+    /// By PVE's word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|content| content.word() == word)
+    }
+
     /// PVE's word.
     #[must_use]
     pub fn word(self) -> &'static str {

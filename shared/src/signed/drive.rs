@@ -1,15 +1,17 @@
-//! What can be ordered about a drive, and which drive it must be when it happens.
+//! What can be ordered about a drive or the storage on it, and which one it must be when it happens.
 //!
 //! Drives are swapped, moved and copied, and their names with them. A signature is for one drive in one state: everything
 //! its maker wrote into it, what is recognised on it, and the bytes at both its ends, where partition tables and file
 //! systems begin.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::desired::Filesystem;
+use crate::desired::{ContentType, Filesystem, StorageRole};
 use crate::drive::{DriveReport, DurableId};
 use crate::id::{InvalidId, StorageId, text_id};
 
@@ -23,6 +25,60 @@ pub struct FormatDrive {
     pub filesystem: Filesystem,
     /// See [`ExpectDrive`].
     pub expect: ExpectDrive,
+}
+
+/// Parameters of `storage.assign`: another role, or less of what may lie on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssignStorage {
+    /// Which.
+    pub storage: StorageId,
+    /// What it is for from now on.
+    pub role: StorageRole,
+    /// What may lie on it from now on.
+    pub content: BTreeSet<ContentType>,
+    /// See [`ExpectStorage`].
+    pub expect: ExpectStorage,
+}
+
+/// Parameters of `storage.detach`: PVE forgets the storage and the drive is unmounted. What is on it stays on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetachStorage {
+    /// Which.
+    pub storage: StorageId,
+    /// See [`ExpectStorage`].
+    pub expect: ExpectStorage,
+}
+
+/// What a storage in use must still be at the moment of action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectStorage {
+    /// The drive, as the document names it.
+    pub durable_id: DurableId,
+    /// As its marker says; `null` where the drive is away.
+    pub drive_id: Option<Uuid>,
+    /// What PVE lets lie on it now.
+    pub content: BTreeSet<ContentType>,
+}
+
+impl ExpectStorage {
+    /// What differs from the storage as it is now.
+    #[must_use]
+    pub fn differs_from(&self, now: &Self) -> Option<&'static str> {
+        if self.durable_id != now.durable_id || self.drive_id != now.drive_id {
+            return Some("another drive is behind it");
+        }
+        (self.content != now.content).then_some("PVE lets other things lie on it")
+    }
+}
+
+/// Words of kinds of content, for a person.
+#[must_use]
+pub fn content_words(content: &BTreeSet<ContentType>) -> String {
+    let words: Vec<&str> = content.iter().map(|content| content.word()).collect();
+    words.join(", ")
 }
 
 /// What the drive must still be at the moment of action.

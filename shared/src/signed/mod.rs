@@ -25,7 +25,10 @@ mod window;
 
 pub use authority::{Authority, Quorum, authorise, authority_of, read_op};
 pub use chain::{Trusted, enough_roots, genesis, next, successor};
-pub use drive::{DriveWord, ExpectDrive, FormatDrive, HeadDigest};
+pub use drive::{
+    AssignStorage, DetachStorage, DriveWord, ExpectDrive, ExpectStorage, FormatDrive, HeadDigest,
+    content_words,
+};
 pub use envelope::{Namespace, OpId, Signed, ToBeSigned};
 pub use key::{KeyRefusal, PublicKey};
 pub use keyset::{KeyEntry, Keyset, Role, Thresholds};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::drive::FormatDrive;
-use crate::id::{Generation, InvalidId, Label, Vmid, text_id};
+use super::drive::{AssignStorage, DetachStorage, FormatDrive, content_words};
+use crate::id::{Generation, InvalidId, Label, StorageId, Vmid, text_id};
 
 /// What the guest must still be at the moment of action. VMIDs and names are reused; this is how a signature for
 /// one guest cannot reach another.
@@ -105,6 +105,10 @@ pub enum Request {
     CreatePrivileged(Expected),
     /// `drive.format`
     FormatDrive(FormatDrive),
+    /// `storage.assign`
+    AssignStorage(AssignStorage),
+    /// `storage.detach`
+    DetachStorage(DetachStorage),
     /// `clock.reset`
     ClockReset(Empty),
     /// `ops.void_before`
@@ -125,6 +129,8 @@ impl Request {
             Self::RestoreGuest(_) => "guest.restore",
             Self::CreatePrivileged(_) => "guest.create_privileged",
             Self::FormatDrive(_) => "drive.format",
+            Self::AssignStorage(_) => "storage.assign",
+            Self::DetachStorage(_) => "storage.detach",
             Self::ClockReset(_) => "clock.reset",
             Self::VoidBefore(_) => "ops.void_before",
             Self::LedgerRebase(_) => "ledger.rebase",
@@ -135,7 +141,25 @@ impl Request {
     /// Whether a plan carries it out, when the time has come. What it does not is done where it is accepted.
     #[must_use]
     pub fn is_planned(&self) -> bool {
-        self.expect().is_some() || matches!(self, Self::FormatDrive(_))
+        self.expect().is_some() || self.storage().is_some()
+    }
+
+    /// The storage it is about; none for any other operation.
+    #[must_use]
+    pub fn storage(&self) -> Option<&StorageId> {
+        match self {
+            Self::FormatDrive(of) => Some(&of.storage),
+            Self::AssignStorage(of) => Some(&of.storage),
+            Self::DetachStorage(of) => Some(&of.storage),
+            Self::DestroyGuest(_)
+            | Self::RollbackGuest(_)
+            | Self::RestoreGuest(_)
+            | Self::CreatePrivileged(_)
+            | Self::ClockReset(_)
+            | Self::VoidBefore(_)
+            | Self::LedgerRebase(_)
+            | Self::ResetGeneration(_) => None,
+        }
     }
 
     /// What must still be true of the guest; none for an operation on the host.
@@ -146,6 +170,8 @@ impl Request {
             Self::RollbackGuest(rollback) => Some(&rollback.expect),
             Self::RestoreGuest(restore) => Some(&restore.expect),
             Self::FormatDrive(_)
+            | Self::AssignStorage(_)
+            | Self::DetachStorage(_)
             | Self::ClockReset(_)
             | Self::VoidBefore(_)
             | Self::LedgerRebase(_)
@@ -183,6 +209,17 @@ impl Request {
                 of.filesystem.word(),
                 of.storage,
                 of.expect.held_words()
+            ),
+            Self::AssignStorage(of) => format!(
+                "uses the storage {} for {} from now on, with {} on it and nothing else; what lies on it now stays",
+                of.storage,
+                of.role.word(),
+                content_words(&of.content)
+            ),
+            Self::DetachStorage(of) => format!(
+                "takes the storage {} out of Proxmox and unmounts its drive; what is on it stays on it, and guests and backups \
+                 that need it stop working",
+                of.storage
             ),
             Self::ClockReset(_) => {
                 "makes the box believe its clock again, from the time of this signature on".to_owned()

@@ -12,8 +12,8 @@ use felhom_agent::state::Boundary;
 use felhom_shared::desired::{ContentType, DesiredState, StorageAction, StorageRole, StorageSpec};
 use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
-use felhom_shared::report::{Outcome, Readiness, StorageReport};
-use felhom_tests::{House, Killed, Told, document, lxc, on_storage};
+use felhom_shared::report::{Outcome, Readiness, ReceiptState, StorageReport};
+use felhom_tests::{House, Keyring, Killed, Told, document, lxc, on_storage};
 
 const DATA_SERIAL: &str = "WD-WCC7K4LJ5TXR";
 const DATA_UUID: &str = "b3d5f7a1-22c4-4e0e-8c61-5d1f9f3c7e20";
@@ -32,7 +32,15 @@ fn photos() -> StorageSpec {
 }
 
 fn house() -> House {
-    let house = House::new().with_host_desk();
+    furnished(House::new().with_host_desk())
+}
+
+/// As `house`, whose agent takes what this keyring signs.
+fn signing_house(keyring: &Keyring) -> House {
+    furnished(House::new().trusting(keyring).with_host_desk())
+}
+
+fn furnished(house: House) -> House {
     house.control().set_drives(&Drive::usual()).unwrap();
     house
 }
@@ -189,4 +197,71 @@ fn an_entry_that_vanishes_leaves_everything_as_it_is() {
     let after = house.control().snapshot();
     assert_eq!(before["photos"].options, after.storages["photos"].options);
     assert!(after.node.mounts.contains("/mnt/felhom/photos"));
+}
+
+fn codes(end: &CycleEnd) -> Vec<&str> {
+    storage(end).notes.iter().map(|note| note.code.as_str()).collect()
+}
+
+#[test]
+fn another_role_and_less_content_are_held_until_they_are_signed() {
+    let keyring = Keyring::new();
+    let house = signing_house(&keyring);
+    let mut agent = house.agent();
+    let mut desired = desired();
+    agent.desire(&desired);
+    agent.settle();
+    desired.storage[0].role = StorageRole::Backup;
+    desired.storage[0].content = BTreeSet::from([ContentType::Backup]);
+    desired.guests.remove(0);
+    agent.desire(&desired);
+    let held = agent.settle_to(|end| !end.state.ops.pending.is_empty());
+    assert_eq!((codes(&held), storage(&held).outcome), (vec!["assign_needs_signature"], Outcome::Held));
+    let content = |house: &House| house.control().snapshot().storages["photos"].options["content"].clone();
+    assert_eq!(content(&house), "images,rootdir");
+
+    // It goes on being put right while it waits.
+    house.control().plug_drive(DATA_SERIAL, false).unwrap();
+    agent.settle_to(|end| storage(end).readiness == Readiness::Unplugged);
+    house.control().plug_drive(DATA_SERIAL, true).unwrap();
+    let held = agent.settle_to(|end| storage(end).readiness == Readiness::Ready);
+    agent.hand_in(&keyring.release(&held.state.ops.pending[0]));
+    let end = agent.settle();
+    assert_eq!(end.state.ops.receipts.last().map(|receipt| receipt.state), Some(ReceiptState::Applied));
+    assert_eq!(content(&house), "backup");
+    let marker = house.control().host_root().join("mnt/felhom/photos/.felhom-drive.json");
+    assert!(std::fs::read_to_string(marker).unwrap().contains("\"role\": \"backup\""));
+}
+
+#[test]
+fn detaching_is_held_until_it_is_signed_and_leaves_what_is_on_the_drive() {
+    let keyring = Keyring::new();
+    let house = signing_house(&keyring);
+    let mut agent = house.agent();
+    let mut desired = desired();
+    desired.guests.clear();
+    agent.desire(&desired);
+    agent.settle();
+    desired.storage[0].action = StorageAction::Ignore;
+    agent.desire(&desired);
+    let held = agent.settle_to(|end| !end.state.ops.pending.is_empty());
+    assert_eq!(codes(&held), ["detach_needs_signature"]);
+    assert!(house.control().snapshot().storages.contains_key("photos"));
+    let envelope = keyring.release(&held.state.ops.pending[0]);
+    // Signed for this storage with this content; PVE lets something else lie on it meanwhile.
+    house.control().set_storage_option("photos", "content", "images,rootdir,iso");
+    agent.hand_in(&envelope);
+    let end = agent.settle_to(|end| !end.state.ops.receipts.is_empty());
+    assert_eq!(end.state.ops.receipts.last().unwrap().code.as_deref(), Some("expect_mismatch"));
+    let held = agent.settle_to(|end| !end.state.ops.pending.is_empty());
+    agent.hand_in(&keyring.release(&held.state.ops.pending[0]));
+    agent.settle();
+    let after = house.control().snapshot();
+    assert!(!after.storages.contains_key("photos") && !after.node.mounts.contains("/mnt/felhom/photos"));
+    let root = house.control().host_root();
+    assert!(root.join("files").join(DATA_UUID).join(".felhom-drive.json").exists(), "what is on it stays");
+    assert!(
+        !root.join("etc/systemd/system/mnt-felhom-photos.mount").exists(),
+        "it is not mounted at the next boot"
+    );
 }

@@ -239,6 +239,15 @@ impl Control {
         self.engine.change(|world| world.storages.insert(id.to_owned(), storage));
     }
 
+    /// Edits a storage's definition by hand.
+    pub fn set_storage_option(&self, id: &str, key: &str, value: &str) {
+        self.engine.change(|world| {
+            if let Some(storage) = world.storages.get_mut(id) {
+                storage.options.insert(key.to_owned(), value.to_owned());
+            }
+        });
+    }
+
     /// What a URL will yield to `download-url`.
     pub fn add_download(&self, url: &str, download: Download) {
         self.engine.change(|world| world.downloads.insert(url.to_owned(), download));

@@ -177,6 +177,8 @@ fn plan_granted(spec: &GuestSpec, guest: &SeenGuest, grant: &Grant, plan: &mut G
         }
         Request::CreatePrivileged(_)
         | Request::FormatDrive(_)
+        | Request::AssignStorage(_)
+        | Request::DetachStorage(_)
         | Request::ClockReset(_)
         | Request::VoidBefore(_)
         | Request::LedgerRebase(_)

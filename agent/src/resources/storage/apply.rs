@@ -1,13 +1,14 @@
 //! One storage step, done. Makes no choice and never tries again: what to do about an error is decided by reading and
 //! planning anew. Every step is one that can be done twice without harm.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use felhom_shared::id::StorageId;
 use felhom_shared::report::Failure;
 
 use super::step::StorageStep;
-use crate::host::command::HostCommand;
+use crate::host::command::{HostCommand, MarkDrive, UnmountDrive};
 use crate::observe::failure;
 use crate::pve::Pve;
 
@@ -26,6 +27,19 @@ pub async fn apply(
             HostCommand::UnmountDrive(unmount.clone()).ask(state_dir).await.map(drop)
         }
         StorageStep::MarkDrive(mark) => HostCommand::MarkDrive(mark.clone()).ask(state_dir).await.map(drop),
+        StorageStep::AssignStorage(assign) => {
+            let mark = MarkDrive { uuid: assign.uuid, marker: assign.marker.clone() };
+            HostCommand::RemarkDrive(mark).ask(state_dir).await?;
+            let content: Vec<&str> = assign.content.iter().map(|content| content.word()).collect();
+            let set = BTreeMap::from([("content".to_owned(), content.join(","))]);
+            let changed = pve.change_storage(storage, &set, &[], &assign.digest).await;
+            changed.map_err(|error| explained(&error))
+        }
+        StorageStep::DetachStorage(_) => {
+            pve.forget_storage(storage).await.map_err(|error| explained(&error))?;
+            let release = UnmountDrive { storage: storage.clone() };
+            HostCommand::ReleaseDrive(release).ask(state_dir).await.map(drop)
+        }
         // Its envelope is the ledger's: `execute` brings both to the host.
         StorageStep::FormatDrive(_) => Err(Failure {
             code: "step_needs_signature".to_owned(),

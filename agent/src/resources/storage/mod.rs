@@ -11,6 +11,7 @@ pub mod live;
 mod mark;
 pub mod observe;
 pub mod plan;
+mod plan_assign;
 mod plan_format;
 mod resolve;
 pub mod step;

@@ -11,9 +11,11 @@ use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
 use felhom_shared::report::{Failure, Note, NoteKind, Outcome, Readiness};
 use felhom_shared::signed::{OpId, Rejection, Request};
+use uuid::Uuid;
 
 use super::mark::DriveMark;
 use super::observe::{SeenStorage, SeenStorages};
+use super::plan_assign::{plan_assign, plan_ignored};
 use super::plan_format::{is_made, plan_format};
 use super::resolve::{Found, Target, resolve};
 use super::step::{ChangeStorage, StorageStep};
@@ -71,7 +73,7 @@ pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages, grant: Option<&Gran
         Reading::Present(definition) => Some(definition),
     };
     if spec.action == StorageAction::Ignore {
-        plan_ignored(ours, &mut plan);
+        plan_ignored(spec, (storage, ours), grant, &mut plan);
     } else if let Some(foreign) = ours.filter(|definition| !is_ours(spec, definition)) {
         let text = format!(
             "PVE has a storage {} already, of type {} at {:?}, and it is not ours: give this one another name",
@@ -83,15 +85,6 @@ pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages, grant: Option<&Gran
     }
     plan.outcome = concluded(plan.outcome, !plan.steps.is_empty(), &plan.notes);
     plan
-}
-
-/// A storage of ours stays as it is; one that is gone from the document does too.
-fn plan_ignored(ours: Option<&StorageDefinition>, plan: &mut StoragePlan) {
-    plan.readiness = Readiness::Unknown;
-    if ours.is_some_and(|definition| definition.path == path_of(&plan.storage)) {
-        let text = format!("taking {} out of PVE waits for a signature; it stays in use", plan.storage);
-        plan.note(NoteKind::Held, "detach_needs_signature", text);
-    }
 }
 
 fn plan_wanted(
@@ -131,7 +124,7 @@ fn plan_wanted(
         }
         Found::One(target) => {
             plan.name = Some(target.name.clone());
-            plan_target(spec, seen, storage, (&target, ours), plan);
+            plan_target(spec, seen, (storage, grant), (&target, ours), plan);
         }
     }
 }
@@ -139,7 +132,7 @@ fn plan_wanted(
 fn plan_target(
     spec: &StorageSpec,
     seen: &SeenStorages,
-    storage: &SeenStorage,
+    (storage, grant): (&SeenStorage, Option<&Grant>),
     (target, ours): (&Target, Option<&StorageDefinition>),
     plan: &mut StoragePlan,
 ) {
@@ -168,7 +161,7 @@ fn plan_target(
         plan.steps.push(StorageStep::MountDrive(MountDrive { storage, uuid: target.uuid, filesystem }));
     } else {
         plan.readiness = Readiness::Mounted;
-        plan_mounted(spec, seen, (&storage.marker, target), ours, plan);
+        plan_mounted(spec, seen, (&storage.marker, target), (ours, grant), plan);
     }
 }
 
@@ -177,7 +170,7 @@ fn plan_mounted(
     spec: &StorageSpec,
     seen: &SeenStorages,
     (marker, target): (&Reading<Marker>, &Target),
-    ours: Option<&StorageDefinition>,
+    (ours, grant): (Option<&StorageDefinition>, Option<&Grant>),
     plan: &mut StoragePlan,
 ) {
     let remembered = seen.marks.of(&spec.storage, &spec.durable_id);
@@ -222,7 +215,7 @@ fn plan_mounted(
                         drive_id: marker.drive_id,
                         made: None,
                     });
-                    plan_definition(spec, marker, ours, plan);
+                    plan_definition(spec, (marker, target.uuid), (ours, grant), plan);
                 }
             }
         }
@@ -261,33 +254,32 @@ fn objection(
 
 fn plan_definition(
     spec: &StorageSpec,
-    marker: &Marker,
-    ours: Option<&StorageDefinition>,
+    (marker, uuid): (&Marker, Uuid),
+    (ours, grant): (Option<&StorageDefinition>, Option<&Grant>),
     plan: &mut StoragePlan,
 ) {
-    if marker.role != spec.role {
-        let text = format!(
-            "the drive was taken for {}; using it for {} waits for a signature, and until then it stays as it is",
-            marker.role.word(),
-            spec.role.word()
-        );
-        plan.note(NoteKind::Held, "role_change_needs_signature", text);
-        plan.readiness =
-            if ours.is_some_and(|ours| !ours.disable) { Readiness::Ready } else { Readiness::Mounted };
-        return;
-    }
     let wanted: BTreeSet<String> = spec.content.iter().map(|content| content.word().to_owned()).collect();
     let Some(ours) = ours else {
-        plan.steps.push(StorageStep::DefineStorage(definition(spec, &wanted)));
+        if marker.role == spec.role {
+            plan.steps.push(StorageStep::DefineStorage(definition(spec, &wanted)));
+        } else {
+            let text = format!(
+                "the drive was taken for {} and is not in use: say that role first",
+                marker.role.word()
+            );
+            plan.note(NoteKind::Refused, "drive_of_another_role", text);
+        }
         return;
     };
-    let mut change = ChangeStorage { set: BTreeMap::new(), delete: Vec::new(), digest: ours.digest.clone() };
-    let lost: Vec<&str> = ours.content.difference(&wanted).map(String::as_str).collect();
-    if !lost.is_empty() {
-        let text = format!("no longer keeping {} on {} waits for a signature", lost.join(", "), spec.storage);
-        plan.note(NoteKind::Held, "content_removal_needs_signature", text);
+    if !ours.disable {
+        plan.readiness = Readiness::Ready;
     }
-    if !wanted.is_subset(&ours.content) {
+    let less = !ours.content.is_subset(&wanted);
+    if marker.role != spec.role || less {
+        plan_assign(spec, (marker, uuid), (ours, grant), plan);
+    }
+    let mut change = ChangeStorage { set: BTreeMap::new(), delete: Vec::new(), digest: ours.digest.clone() };
+    if marker.role == spec.role && !wanted.is_subset(&ours.content) {
         let all: Vec<&str> = wanted.union(&ours.content).map(String::as_str).collect();
         change.set.insert("content".to_owned(), all.join(","));
     }
@@ -300,10 +292,8 @@ fn plan_definition(
     }
     if ours.disable {
         change.delete.push("disable".to_owned());
-    } else {
-        plan.readiness = Readiness::Ready;
     }
-    if !change.set.is_empty() || !change.delete.is_empty() {
+    if plan.steps.is_empty() && (!change.set.is_empty() || !change.delete.is_empty()) {
         plan.steps.push(StorageStep::ChangeStorage(change));
     }
 }
@@ -322,7 +312,7 @@ fn definition(spec: &StorageSpec, content: &BTreeSet<String>) -> BTreeMap<String
     pairs.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-fn path_of(storage: &StorageId) -> String {
+pub(super) fn path_of(storage: &StorageId) -> String {
     format!("/mnt/felhom/{storage}")
 }
 

@@ -1,14 +1,16 @@
 //! The steps that make a storage of a drive. Plain values, as all steps are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use felhom_shared::desired::{ContentType, Filesystem};
 use felhom_shared::report::Class;
-use felhom_shared::signed::OpId;
+use felhom_shared::signed::{OpId, content_words};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::host::command::{MarkDrive, MountDrive, UnmountDrive};
+use crate::host::marker::Marker;
 
 /// One change to one storage or its drive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,10 @@ pub enum StorageStep {
     MarkDrive(MarkDrive),
     /// Make a new file system. Guarded.
     FormatDrive(FormatStep),
+    /// Another role, written into the marker, and exactly this content in PVE. Guarded.
+    AssignStorage(AssignStep),
+    /// PVE forgets the storage, and its drive is unmounted. Guarded.
+    DetachStorage(DetachStep),
     /// `POST /storage`
     DefineStorage(BTreeMap<String, String>),
     /// `PUT /storage/{storage}`: only the keys that differ.
@@ -37,6 +43,28 @@ pub struct FormatStep {
     pub filesystem: Filesystem,
     /// On which drive, in words.
     pub drive: String,
+}
+
+/// See [`StorageStep::AssignStorage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignStep {
+    /// The operation that releases it.
+    pub grant: OpId,
+    /// The file system that carries the marker.
+    pub uuid: Uuid,
+    /// The marker from now on.
+    pub marker: Marker,
+    /// What may lie on the storage from now on.
+    pub content: BTreeSet<ContentType>,
+    /// The digest of the definitions this was planned against.
+    pub digest: String,
+}
+
+/// See [`StorageStep::DetachStorage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachStep {
+    /// The operation that releases it.
+    pub grant: OpId,
 }
 
 /// See [`StorageStep::ChangeStorage`].
@@ -59,6 +87,8 @@ impl StorageStep {
             Self::UnmountDrive(_) => "unmount_drive",
             Self::MarkDrive(_) => "mark_drive",
             Self::FormatDrive(_) => "format_drive",
+            Self::AssignStorage(_) => "assign_storage",
+            Self::DetachStorage(_) => "detach_storage",
             Self::DefineStorage(_) => "define_storage",
             Self::ChangeStorage(_) => "change_storage",
         }
@@ -69,6 +99,8 @@ impl StorageStep {
     pub fn grant(&self) -> Option<&OpId> {
         match self {
             Self::FormatDrive(format) => Some(&format.grant),
+            Self::AssignStorage(assign) => Some(&assign.grant),
+            Self::DetachStorage(detach) => Some(&detach.grant),
             Self::MountDrive(_)
             | Self::UnmountDrive(_)
             | Self::MarkDrive(_)
@@ -82,7 +114,7 @@ impl StorageStep {
     pub fn class(&self) -> Class {
         let routine = match self {
             Self::MountDrive(_) | Self::UnmountDrive(_) | Self::MarkDrive(_) => true,
-            Self::FormatDrive(_) => false,
+            Self::FormatDrive(_) | Self::AssignStorage(_) | Self::DetachStorage(_) => false,
             Self::DefineStorage(params) => params.iter().all(|(key, value)| is_routine(key, value)),
             Self::ChangeStorage(change) => {
                 change.set.iter().all(|(key, value)| is_routine(key, value))
@@ -101,19 +133,10 @@ fn is_routine(key: &str, value: &str) -> bool {
         "path" => value.starts_with("/mnt/felhom/") && !value.contains(".."),
         "is_mountpoint" => value == "1",
         "create-base-path" => value == "0",
-        "content" => value.split(',').all(|word| CONTENT.iter().any(|known| known.word() == word)),
+        "content" => value.split(',').all(|word| ContentType::of_word(word).is_some()),
         _ => false,
     }
 }
-
-const CONTENT: [ContentType; 6] = [
-    ContentType::Backup,
-    ContentType::Images,
-    ContentType::Import,
-    ContentType::Iso,
-    ContentType::Rootdir,
-    ContentType::Vztmpl,
-];
 
 /// One line for a person: what exactly changes.
 impl fmt::Display for StorageStep {
@@ -129,6 +152,10 @@ impl fmt::Display for StorageStep {
                 write!(f, "{} as ours, for {}", mark.uuid, mark.marker.role.word())
             }
             Self::FormatDrive(format) => write!(f, "{} with {}", format.drive, format.filesystem.word()),
+            Self::AssignStorage(assign) => {
+                write!(f, "for {}: {}", assign.marker.role.word(), content_words(&assign.content))
+            }
+            Self::DetachStorage(_) => f.write_str("out of PVE, and its drive unmounted"),
             Self::DefineStorage(params) => crate::step::pairs(f, params, &[]),
             Self::ChangeStorage(change) => crate::step::pairs(f, &change.set, &change.delete),
         }

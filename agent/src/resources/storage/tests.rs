@@ -138,7 +138,9 @@ impl Host {
                 self.mounted = Some(part.expect("only what is there is mounted").name.clone());
             }
             StorageStep::UnmountDrive(_) => self.mounted = None,
-            StorageStep::FormatDrive(_) => unreachable!("it is guarded"),
+            StorageStep::FormatDrive(_) | StorageStep::AssignStorage(_) | StorageStep::DetachStorage(_) => {
+                unreachable!("it is guarded")
+            }
             StorageStep::MarkDrive(mark) => {
                 let before =
                     self.markers.insert(mark.uuid.to_string(), Reading::Present(mark.marker.clone()));
@@ -391,8 +393,8 @@ fn another_role_less_content_and_leaving_wait_for_a_signature() {
         assert_eq!((plan.outcome, plan.notes[0].code.as_str()), (Outcome::Held, code));
         assert!(host.is_used() && host.mounted.is_some(), "it stays as it is");
     };
-    held(|spec| spec.role = StorageRole::Guests, "role_change_needs_signature");
-    held(|spec| spec.content = [ContentType::Backup].into(), "content_removal_needs_signature");
+    held(|spec| spec.role = StorageRole::Guests, "assign_needs_signature");
+    held(|spec| spec.content = [ContentType::Backup].into(), "assign_needs_signature");
     held(|spec| spec.action = StorageAction::Ignore, "detach_needs_signature");
 }
 
