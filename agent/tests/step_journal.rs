@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use felhom_agent::host::command::{MarkDrive, MountDrive, UnmountDrive};
 use felhom_agent::host::marker::Marker;
 use felhom_agent::resources::storage::step::{
-    AssignStep, ChangeStorage, DetachStep, FormatStep, StorageStep,
+    AssignStep, ChangeStorage, DetachStep, FormatStep, ReplaceStep, StorageStep,
 };
 use felhom_agent::step::{
     ClearUnfinished, CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest,
     SetConfig, Step,
 };
 use felhom_shared::desired::{Checksum, ChecksumAlgorithm, ContentType, Filesystem, StorageRole};
+use felhom_shared::drive::DurableId;
 use felhom_shared::id::{FileName, HostId, StorageId, Vmid};
 use felhom_shared::signed::OpId;
 use uuid::Uuid;
@@ -79,7 +80,11 @@ fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
             digest: "287724b0".to_owned(),
         }),
         StorageStep::AssignStorage(_) => StorageStep::DetachStorage(DetachStep { grant: grant() }),
-        StorageStep::DetachStorage(_) => return None,
+        StorageStep::DetachStorage(_) => StorageStep::ReplaceDrive(ReplaceStep {
+            grant: grant(),
+            durable_id: DurableId::of_partition("aa0d1f7e-01").unwrap(),
+        }),
+        StorageStep::ReplaceDrive(_) => return None,
     })
 }
 

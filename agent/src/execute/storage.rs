@@ -105,10 +105,18 @@ impl Execution<'_> {
         step: &Step,
         envelope: String,
     ) -> Result<Option<SignedFormat>, StateError> {
-        let Step::Storage(StorageStep::FormatDrive(format)) = step else { return Ok(None) };
+        let mut marks = self.state.drive_marks()?;
+        let format = match step {
+            Step::Storage(StorageStep::FormatDrive(format)) => format,
+            Step::Storage(StorageStep::ReplaceDrive(_)) => {
+                marks.forget(&storage.storage);
+                self.state.put_drive_marks(&marks)?;
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        };
         let made = Some(filesystem_uuid(&format.grant));
         let mark = DriveMark { durable_id: storage.durable_id.clone(), drive_id: Uuid::new_v4(), made };
-        let mut marks = self.state.drive_marks()?;
         marks.making(storage.storage.clone(), mark);
         self.state.put_drive_marks(&marks)?;
         let keysets = self.state.keyset_blobs()?;

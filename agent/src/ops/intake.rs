@@ -311,7 +311,8 @@ fn take_effect(op: &Op, sql: &Connection, state: &State, now: Timestamp) -> Resu
         | Request::CreatePrivileged(_)
         | Request::FormatDrive(_)
         | Request::AssignStorage(_)
-        | Request::DetachStorage(_) => Ok(()),
+        | Request::DetachStorage(_)
+        | Request::ReplaceDrive(_) => Ok(()),
     }
 }
 

@@ -75,6 +75,7 @@ impl Judge<'_> {
             Request::FormatDrive(_)
             | Request::AssignStorage(_)
             | Request::DetachStorage(_)
+            | Request::ReplaceDrive(_)
             | Request::ClockReset(_)
             | Request::VoidBefore(_)
             | Request::LedgerRebase(_)
@@ -99,6 +100,9 @@ impl Judge<'_> {
             }
             Request::DetachStorage(detach) => {
                 spec.action == StorageAction::Ignore && spec.durable_id == detach.expect.durable_id
+            }
+            Request::ReplaceDrive(replace) => {
+                spec.action != StorageAction::Ignore && spec.durable_id == replace.durable_id
             }
             _ => false,
         };

@@ -126,6 +126,9 @@ impl Ops {
                 order.role == assign.marker.role && order.content == assign.content
             }
             (Request::DetachStorage(_), StorageStep::DetachStorage(_)) => true,
+            (Request::ReplaceDrive(order), StorageStep::ReplaceDrive(replace)) => {
+                order.durable_id == replace.durable_id
+            }
             _ => false,
         };
         if request.storage() != Some(storage) || !released {

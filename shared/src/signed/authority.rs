@@ -85,7 +85,10 @@ pub fn authority_of(request: &Request) -> Authority {
         | Request::FormatDrive(_) => {
             Authority { role: Role::Ops, quorum: Quorum::Destroy, life_ms_max: DESTRUCTION_LIFE_MS_MAX }
         }
-        Request::CreatePrivileged(_) | Request::AssignStorage(_) | Request::DetachStorage(_) => {
+        Request::CreatePrivileged(_)
+        | Request::AssignStorage(_)
+        | Request::DetachStorage(_)
+        | Request::ReplaceDrive(_) => {
             Authority { role: Role::Ops, quorum: Quorum::Ops, life_ms_max: OP_LIFE_MS_MAX }
         }
         Request::ClockReset(_)

@@ -51,6 +51,18 @@ pub struct DetachStorage {
     pub expect: ExpectStorage,
 }
 
+/// Parameters of `storage.replace`: another drive behind a storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceDrive {
+    /// Which.
+    pub storage: StorageId,
+    /// The drive from now on.
+    pub durable_id: DurableId,
+    /// The drive until now. See [`ExpectStorage`].
+    pub expect: ExpectStorage,
+}
+
 /// What a storage in use must still be at the moment of action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

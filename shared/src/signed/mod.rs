@@ -27,7 +27,7 @@ pub use authority::{Authority, Quorum, authorise, authority_of, read_op};
 pub use chain::{Trusted, enough_roots, genesis, next, successor};
 pub use drive::{
     AssignStorage, DetachStorage, DriveWord, ExpectDrive, ExpectStorage, FormatDrive, HeadDigest,
-    content_words,
+    ReplaceDrive, content_words,
 };
 pub use envelope::{Namespace, OpId, Signed, ToBeSigned};
 pub use key::{KeyRefusal, PublicKey};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::drive::{AssignStorage, DetachStorage, FormatDrive, content_words};
+use super::drive::{AssignStorage, DetachStorage, FormatDrive, ReplaceDrive, content_words};
 use crate::id::{Generation, InvalidId, Label, StorageId, Vmid, text_id};
 
 /// What the guest must still be at the moment of action. VMIDs and names are reused; this is how a signature for
@@ -109,6 +109,8 @@ pub enum Request {
     AssignStorage(AssignStorage),
     /// `storage.detach`
     DetachStorage(DetachStorage),
+    /// `storage.replace`
+    ReplaceDrive(ReplaceDrive),
     /// `clock.reset`
     ClockReset(Empty),
     /// `ops.void_before`
@@ -131,6 +133,7 @@ impl Request {
             Self::FormatDrive(_) => "drive.format",
             Self::AssignStorage(_) => "storage.assign",
             Self::DetachStorage(_) => "storage.detach",
+            Self::ReplaceDrive(_) => "storage.replace",
             Self::ClockReset(_) => "clock.reset",
             Self::VoidBefore(_) => "ops.void_before",
             Self::LedgerRebase(_) => "ledger.rebase",
@@ -151,6 +154,7 @@ impl Request {
             Self::FormatDrive(of) => Some(&of.storage),
             Self::AssignStorage(of) => Some(&of.storage),
             Self::DetachStorage(of) => Some(&of.storage),
+            Self::ReplaceDrive(of) => Some(&of.storage),
             Self::DestroyGuest(_)
             | Self::RollbackGuest(_)
             | Self::RestoreGuest(_)
@@ -172,6 +176,7 @@ impl Request {
             Self::FormatDrive(_)
             | Self::AssignStorage(_)
             | Self::DetachStorage(_)
+            | Self::ReplaceDrive(_)
             | Self::ClockReset(_)
             | Self::VoidBefore(_)
             | Self::LedgerRebase(_)
@@ -220,6 +225,11 @@ impl Request {
                 "takes the storage {} out of Proxmox and unmounts its drive; what is on it stays on it, and guests and backups \
                  that need it stop working",
                 of.storage
+            ),
+            Self::ReplaceDrive(of) => format!(
+                "puts another drive ({}) behind the storage {} in place of {}; what is on the old one stays on it, and guests and \
+                 backups there are no longer found",
+                of.durable_id, of.storage, of.expect.durable_id
             ),
             Self::ClockReset(_) => {
                 "makes the box believe its clock again, from the time of this signature on".to_owned()

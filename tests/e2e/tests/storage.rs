@@ -265,3 +265,27 @@ fn detaching_is_held_until_it_is_signed_and_leaves_what_is_on_the_drive() {
         "it is not mounted at the next boot"
     );
 }
+
+#[test]
+fn a_drive_is_replaced_by_another_under_a_signature() {
+    let keyring = Keyring::new();
+    let house = signing_house(&keyring);
+    let spare = Drive::spare("WX41NEW");
+    house.control().plug_drive("WX41NEW", true).unwrap();
+    let mut agent = house.agent();
+    let mut desired = desired();
+    desired.guests.clear();
+    agent.desire(&desired);
+    agent.settle();
+    desired.storage[0].durable_id = DurableId::of_contents(&spare.parts[0].uuid, None).unwrap();
+    agent.desire(&desired);
+    let held = agent.settle_to(|end| !end.state.ops.pending.is_empty());
+    assert_eq!(codes(&held), ["replace_needs_signature"]);
+    agent.hand_in(&keyring.release(&held.state.ops.pending[0]));
+    let end = agent.settle();
+    assert_eq!(storage(&end).name.as_deref(), Some(format!("{}1", spare.name).as_str()));
+    let files = house.control().host_root().join("files");
+    for uuid in [DATA_UUID, &spare.parts[0].uuid] {
+        assert!(files.join(uuid).join(".felhom-drive.json").exists(), "what is on the old one stays");
+    }
+}

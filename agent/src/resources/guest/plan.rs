@@ -179,6 +179,7 @@ fn plan_granted(spec: &GuestSpec, guest: &SeenGuest, grant: &Grant, plan: &mut G
         | Request::FormatDrive(_)
         | Request::AssignStorage(_)
         | Request::DetachStorage(_)
+        | Request::ReplaceDrive(_)
         | Request::ClockReset(_)
         | Request::VoidBefore(_)
         | Request::LedgerRebase(_)

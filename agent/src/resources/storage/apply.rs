@@ -40,6 +40,8 @@ pub async fn apply(
             let release = UnmountDrive { storage: storage.clone() };
             HostCommand::ReleaseDrive(release).ask(state_dir).await.map(drop)
         }
+        // Only the box's own memory is about it: `execute` has changed that.
+        StorageStep::ReplaceDrive(_) => Ok(()),
         // Its envelope is the ledger's: `execute` brings both to the host.
         StorageStep::FormatDrive(_) => Err(Failure {
             code: "step_needs_signature".to_owned(),

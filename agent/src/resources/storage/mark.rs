@@ -33,6 +33,17 @@ impl DriveMarks {
         self.0.get(storage).filter(|mark| mark.durable_id == *durable_id)
     }
 
+    /// The drive that was taken for a storage, whatever the document calls it now.
+    #[must_use]
+    pub fn taken(&self, storage: &StorageId) -> Option<&DriveMark> {
+        self.0.get(storage)
+    }
+
+    /// No drive is expected behind a storage.
+    pub fn forget(&mut self, storage: &StorageId) {
+        self.0.remove(storage);
+    }
+
     /// A drive is about to be made new for a storage.
     pub fn making(&mut self, storage: StorageId, mark: DriveMark) {
         self.0.insert(storage, mark);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::mark::DriveMark;
 use super::observe::{SeenStorage, SeenStorages};
-use super::plan_assign::{plan_assign, plan_ignored};
+use super::plan_assign::{is_another, plan_assign, plan_ignored, plan_replace};
 use super::plan_format::{is_made, plan_format};
 use super::resolve::{Found, Target, resolve};
 use super::step::{ChangeStorage, StorageStep};
@@ -98,6 +98,10 @@ fn plan_wanted(
         Reading::Absent => &Vec::new(),
         Reading::Unreadable(failure) => return plan.unreadable(failure),
     };
+    if is_another(spec, seen, (storage, drives)) {
+        plan_replace(spec, seen, (storage, ours, grant), plan);
+        return;
+    }
     if spec.action == StorageAction::Format && !is_made(spec, seen) {
         plan_format(spec, seen, (drives, grant), plan);
         plan.stand_back(ours);
@@ -352,7 +356,7 @@ impl StoragePlan {
     }
 
     /// Nothing is written to what is not proven: PVE no longer uses the storage until it is.
-    fn stand_back(&mut self, ours: Option<&StorageDefinition>) {
+    pub(super) fn stand_back(&mut self, ours: Option<&StorageDefinition>) {
         if let Some(ours) = ours.filter(|definition| !definition.disable) {
             let set = BTreeMap::from([("disable".to_owned(), "1".to_owned())]);
             let change = ChangeStorage { set, delete: Vec::new(), digest: ours.digest.clone() };

@@ -6,13 +6,17 @@
 use std::collections::BTreeSet;
 
 use felhom_shared::desired::{ContentType, StorageSpec};
+use felhom_shared::drive::DriveReport;
 use felhom_shared::report::{NoteKind, Readiness};
-use felhom_shared::signed::{AssignStorage, DetachStorage, ExpectStorage, Rejection, Request, content_words};
+use felhom_shared::signed::{
+    AssignStorage, DetachStorage, ExpectStorage, Rejection, ReplaceDrive, Request, content_words,
+};
 use uuid::Uuid;
 
-use super::observe::SeenStorage;
+use super::observe::{SeenStorage, SeenStorages};
 use super::plan::{StoragePlan, path_of};
-use super::step::{AssignStep, DetachStep, StorageStep};
+use super::resolve::{Found, resolve};
+use super::step::{AssignStep, DetachStep, ReplaceStep, StorageStep};
 use crate::host::marker::Marker;
 use crate::ops::Grant;
 use crate::pve::StorageDefinition;
@@ -85,6 +89,65 @@ pub(super) fn plan_ignored(
             plan.note(NoteKind::Held, "detach_needs_signature", text);
             plan.pending =
                 Some(Request::DetachStorage(DetachStorage { storage: spec.storage.clone(), expect }));
+        }
+    }
+}
+
+/// Whether the document puts another drive behind a storage that has one. The same drive by another of its names is none:
+/// it is mounted there, and carries the marker.
+pub(super) fn is_another(
+    spec: &StorageSpec,
+    seen: &SeenStorages,
+    (storage, drives): (&SeenStorage, &[DriveReport]),
+) -> bool {
+    let Some(taken) = seen.marks.taken(&spec.storage) else { return false };
+    if taken.durable_id == spec.durable_id {
+        return false;
+    }
+    let carries = storage.marker.present().is_some_and(|marker| marker.drive_id == taken.drive_id);
+    let at = path_of(&spec.storage);
+    let is_there = matches!(resolve(spec, drives), Found::One(target) if target.mounted_at.contains(&at));
+    !(carries && is_there)
+}
+
+/// Another drive behind a storage: what lies on the old one is no longer found, as much as if it were detached.
+pub(super) fn plan_replace(
+    spec: &StorageSpec,
+    seen: &SeenStorages,
+    (storage, ours, grant): (&SeenStorage, Option<&StorageDefinition>, Option<&Grant>),
+    plan: &mut StoragePlan,
+) {
+    let Some(taken) = seen.marks.taken(&spec.storage) else { return };
+    let proven = storage.marker.present().is_some_and(|marker| marker.drive_id == taken.drive_id);
+    plan.readiness = match ours {
+        Some(ours) if proven && !ours.disable => Readiness::Ready,
+        _ => Readiness::Unknown,
+    };
+    let expect = ExpectStorage {
+        durable_id: taken.durable_id.clone(),
+        drive_id: Some(taken.drive_id),
+        content: ours.map(content_of).unwrap_or_default(),
+    };
+    match grant.map(|grant| (grant, grant.request())) {
+        Some((grant, Request::ReplaceDrive(signed))) => match signed.expect.differs_from(&expect) {
+            Some(what) => void(grant, what, plan),
+            None => plan.steps.push(StorageStep::ReplaceDrive(ReplaceStep {
+                grant: grant.op_id().clone(),
+                durable_id: spec.durable_id.clone(),
+            })),
+        },
+        _ => {
+            let text = format!(
+                "{} lies on {}, and the document says {}: another drive behind a storage in use waits for a signature",
+                spec.storage, taken.durable_id, spec.durable_id
+            );
+            plan.note(NoteKind::Held, "replace_needs_signature", text);
+            let (storage, durable_id) = (spec.storage.clone(), spec.durable_id.clone());
+            plan.pending = Some(Request::ReplaceDrive(ReplaceDrive { storage, durable_id, expect }));
+            // It must not be written to where it is not the one that was taken.
+            if !proven {
+                plan.stand_back(ours);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use felhom_shared::desired::{ContentType, Filesystem};
+use felhom_shared::drive::DurableId;
 use felhom_shared::report::Class;
 use felhom_shared::signed::{OpId, content_words};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub enum StorageStep {
     AssignStorage(AssignStep),
     /// PVE forgets the storage, and its drive is unmounted. Guarded.
     DetachStorage(DetachStep),
+    /// The drive that was behind the storage is no longer expected there. Guarded.
+    ReplaceDrive(ReplaceStep),
     /// `POST /storage`
     DefineStorage(BTreeMap<String, String>),
     /// `PUT /storage/{storage}`: only the keys that differ.
@@ -67,6 +70,15 @@ pub struct DetachStep {
     pub grant: OpId,
 }
 
+/// See [`StorageStep::ReplaceDrive`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplaceStep {
+    /// The operation that releases it.
+    pub grant: OpId,
+    /// The drive from now on.
+    pub durable_id: DurableId,
+}
+
 /// See [`StorageStep::ChangeStorage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeStorage {
@@ -89,6 +101,7 @@ impl StorageStep {
             Self::FormatDrive(_) => "format_drive",
             Self::AssignStorage(_) => "assign_storage",
             Self::DetachStorage(_) => "detach_storage",
+            Self::ReplaceDrive(_) => "replace_drive",
             Self::DefineStorage(_) => "define_storage",
             Self::ChangeStorage(_) => "change_storage",
         }
@@ -101,6 +114,7 @@ impl StorageStep {
             Self::FormatDrive(format) => Some(&format.grant),
             Self::AssignStorage(assign) => Some(&assign.grant),
             Self::DetachStorage(detach) => Some(&detach.grant),
+            Self::ReplaceDrive(replace) => Some(&replace.grant),
             Self::MountDrive(_)
             | Self::UnmountDrive(_)
             | Self::MarkDrive(_)
@@ -114,7 +128,10 @@ impl StorageStep {
     pub fn class(&self) -> Class {
         let routine = match self {
             Self::MountDrive(_) | Self::UnmountDrive(_) | Self::MarkDrive(_) => true,
-            Self::FormatDrive(_) | Self::AssignStorage(_) | Self::DetachStorage(_) => false,
+            Self::FormatDrive(_)
+            | Self::AssignStorage(_)
+            | Self::DetachStorage(_)
+            | Self::ReplaceDrive(_) => false,
             Self::DefineStorage(params) => params.iter().all(|(key, value)| is_routine(key, value)),
             Self::ChangeStorage(change) => {
                 change.set.iter().all(|(key, value)| is_routine(key, value))
@@ -156,6 +173,7 @@ impl fmt::Display for StorageStep {
                 write!(f, "for {}: {}", assign.marker.role.word(), content_words(&assign.content))
             }
             Self::DetachStorage(_) => f.write_str("out of PVE, and its drive unmounted"),
+            Self::ReplaceDrive(replace) => write!(f, "by {}", replace.durable_id),
             Self::DefineStorage(params) => crate::step::pairs(f, params, &[]),
             Self::ChangeStorage(change) => crate::step::pairs(f, &change.set, &change.delete),
         }

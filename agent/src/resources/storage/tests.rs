@@ -138,7 +138,10 @@ impl Host {
                 self.mounted = Some(part.expect("only what is there is mounted").name.clone());
             }
             StorageStep::UnmountDrive(_) => self.mounted = None,
-            StorageStep::FormatDrive(_) | StorageStep::AssignStorage(_) | StorageStep::DetachStorage(_) => {
+            StorageStep::FormatDrive(_)
+            | StorageStep::AssignStorage(_)
+            | StorageStep::DetachStorage(_)
+            | StorageStep::ReplaceDrive(_) => {
                 unreachable!("it is guarded")
             }
             StorageStep::MarkDrive(mark) => {
@@ -412,4 +415,30 @@ fn an_ignored_drive_is_left_alone() {
     let mut seen = host.see();
     seen.drives = Reading::Present(vec![reported(Content::default())]);
     assert_eq!(plan_storage(&ignored, &seen, None).outcome, Outcome::Converged);
+}
+
+/// A hub that somebody else has taken over points the backup storage at another drive: it stays where it is.
+#[test]
+fn another_drive_behind_a_storage_waits_for_a_signature_and_another_name_of_the_same_does_not() {
+    const OTHER: &str = "00000000-0000-4000-8000-000000000002";
+    let mut host = Host::ready();
+    host.devices.push(disk("sdb", "WD-2", OTHER));
+    let elsewhere = StorageSpec { durable_id: DurableId::of_contents(OTHER, None).unwrap(), ..spec() };
+    let plan = host.converge(&elsewhere);
+    assert_eq!((plan.outcome, plan.notes[0].code.as_str()), (Outcome::Held, "replace_needs_signature"));
+    assert_eq!(
+        (host.mounted.as_deref(), plan.readiness),
+        (Some("sda1"), Readiness::Ready),
+        "it goes on as it was"
+    );
+    assert!(host.is_used() && plan.pending.is_some());
+    // The whole drive in place of the file system on it is the same drive.
+    let hardware = Hardware { wwn: None, serial: Some("WD-1"), model: "WDC WD40EFRX", size_bytes: 1 << 40 };
+    let renamed = StorageSpec { durable_id: DurableId::of_hardware(&hardware).unwrap(), ..spec() };
+    assert_eq!(host.converge(&renamed).readiness, Readiness::Ready);
+    // With the old drive gone nothing is put in its place either.
+    host.devices.remove(0);
+    host.mounted = None;
+    let plan = host.converge(&elsewhere);
+    assert_eq!((plan.outcome, host.is_used(), host.mounted.is_none()), (Outcome::Held, false, true));
 }
