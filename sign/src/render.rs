@@ -1,6 +1,6 @@
 //! What a person reads before signing, made from our own reading of the draft and the operator's own inventory.
 
-use felhom_shared::signed::{Draft, Quorum, Request, Role, authority_of};
+use felhom_shared::signed::{Draft, ExpectStorage, Quorum, Request, Role, authority_of, content_words};
 use felhom_shared::text::clean;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -92,12 +92,30 @@ fn expects(request: &Request) -> Vec<String> {
             None => format!("no guest at vmid {}", expect.vmid),
         });
     }
+    match request {
+        Request::FormatDrive(format) => {
+            lines.push(format!("drive {}", format.expect.words()));
+            lines.push(format!("known as {}", format.expect.durable_id));
+            lines.push(format!("on it: {}", format.expect.held_words().trim_start_matches("lost is ")));
+            lines.push(format!("first and last MiB {}", format.expect.head_sha256.as_str()));
+        }
+        Request::AssignStorage(assign) => lines.extend(expects_storage(&assign.expect)),
+        Request::DetachStorage(detach) => lines.extend(expects_storage(&detach.expect)),
+        Request::ReplaceDrive(replace) => lines.extend(expects_storage(&replace.expect)),
+        _ => {}
+    }
     if let Request::RollbackGuest(rollback) = request {
         let taken = i64::try_from(rollback.snaptime).ok().and_then(|s| Timestamp::from_second(s).ok());
         let taken = taken.map_or_else(|| rollback.snaptime.to_string(), |taken| taken.to_string());
         lines.push(format!("snapshot {} taken {taken}", rollback.snapshot.as_str()));
     }
     lines
+}
+
+fn expects_storage(expect: &ExpectStorage) -> Vec<String> {
+    let drive = format!("its drive is {}", expect.durable_id);
+    let marker = expect.drive_id.map_or("it is away".to_owned(), |id| format!("marked {id}"));
+    vec![drive, marker, format!("it holds {}", content_words(&expect.content))]
 }
 
 /// The role in words.

@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::paint::{Tone, clean, json, line, paint};
+use super::plan::in_force;
 use super::setup::{block_on, hub, observer, pve, state_to_read};
 use super::{Cli, CliError};
 use crate::config::Config;
+use crate::host::command::is_served;
 use crate::observe::failure;
 use crate::pve::{Permissions, Pve};
 use crate::state::{FILE_NAME, FORMAT, State};
@@ -189,11 +191,22 @@ async fn check_pve(config: &Config) -> Vec<Finding> {
         }
         Err(failure) => return vec![bad("pve", failure.text)],
     }
-    findings.push(privileges(&pve).await);
+    let desired = in_force(config).ok();
+    let drives = desired.is_some_and(|desired| !desired.storage.is_empty());
+    findings.push(privileges(&pve, drives).await);
+    findings.extend(drives.then(|| drive_helper(config)));
     findings
 }
 
-async fn privileges(pve: &Pve) -> Finding {
+/// Only root mounts a drive, and the agent has no right to.
+fn drive_helper(config: &Config) -> Finding {
+    if is_served(&config.state_dir) {
+        return good("drives", "felhom-host mounts drives for the agent");
+    }
+    bad("drives", "nobody mounts drives for the agent: systemctl status felhom-host.path felhom-agent")
+}
+
+async fn privileges(pve: &Pve, drives: bool) -> Finding {
     let permissions: Permissions = match pve.permissions().await {
         Ok(permissions) => permissions,
         Err(error) => return bad("privileges", failure(&error).text),
@@ -203,6 +216,11 @@ async fn privileges(pve: &Pve) -> Finding {
         .filter(|(path, privilege)| !permissions.has(path, privilege))
         .map(|(path, privilege)| format!("{privilege} on {path}"))
         .collect();
+    if missing.is_empty() && drives && !permissions.has("/storage", "Datastore.Allocate") {
+        let text = "the document gives drives a purpose, and the token lacks Datastore.Allocate on /storage: felhom-pve-role \
+                    setup --storage";
+        return bad("privileges", text);
+    }
     if missing.is_empty() {
         return good("privileges", format!("the token has all {} that guests need", PRIVILEGES.len()));
     }

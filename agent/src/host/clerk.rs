@@ -70,7 +70,7 @@ impl Clerk<'_> {
                 fs::write(&answer, serde_json::to_vec(&said).expect("an answer is plain data"))?;
             }
             // Asked and answered, or asked by nobody we know.
-            match fs::remove_file(&request) {
+            match remove(&request) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             }
@@ -242,6 +242,15 @@ impl Clerk<'_> {
 
     fn run(&self, program: &str, args: &[&str]) -> Result<(), Failure> {
         (self.tool)(program, args).map_err(|said| failed("mount_failed", said))
+    }
+}
+
+/// What stays on the desk would start us for ever.
+fn remove(request: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(request)?.is_dir() {
+        fs::remove_dir_all(request)
+    } else {
+        fs::remove_file(request)
     }
 }
 

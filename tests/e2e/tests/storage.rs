@@ -9,7 +9,9 @@ use std::rc::Rc;
 use fake_pve::{Drive, Fault, Token};
 use felhom_agent::cycle::CycleEnd;
 use felhom_agent::state::Boundary;
-use felhom_shared::desired::{ContentType, DesiredState, StorageAction, StorageRole, StorageSpec};
+use felhom_shared::desired::{
+    ContentType, DesiredState, Filesystem, StorageAction, StorageRole, StorageSpec,
+};
 use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
 use felhom_shared::report::{Outcome, Readiness, ReceiptState, StorageReport};
@@ -288,4 +290,75 @@ fn a_drive_is_replaced_by_another_under_a_signature() {
     for uuid in [DATA_UUID, &spare.parts[0].uuid] {
         assert!(files.join(uuid).join(".felhom-drive.json").exists(), "what is on the old one stays");
     }
+}
+
+/// Whoever has the hub can publish anything, and sign nothing.
+#[test]
+fn no_document_takes_a_drive_in_use_away_empties_it_or_puts_another_in_its_place() {
+    let house = signing_house(&Keyring::new());
+    let other = Drive::spare("WX41OTHER");
+    house.control().plug_drive("WX41OTHER", true).unwrap();
+    let mut agent = house.agent();
+    let good = desired();
+    agent.desire(&good);
+    agent.settle();
+    let (drives, definition) =
+        (house.control().drives(), house.control().snapshot().storages["photos"].options.clone());
+    let hardware =
+        agent.cycle().state.drives.iter().find(|drive| drive.serial.as_deref() == Some(DATA_SERIAL)).cloned();
+    let whole = hardware.and_then(|drive| drive.durable_id).unwrap();
+    let other_id = DurableId::of_contents(&other.parts[0].uuid, None).unwrap();
+    type Change = Box<dyn Fn(&mut DesiredState)>;
+    let documents: [(&str, Change); 8] = [
+        (
+            "format it",
+            Box::new(move |d: &mut DesiredState| {
+                d.storage[0].action = StorageAction::Format;
+                d.storage[0].filesystem = Some(Filesystem::Ext4);
+                d.storage[0].durable_id = whole.clone();
+            }),
+        ),
+        ("ignore it", Box::new(|d| d.storage[0].action = StorageAction::Ignore)),
+        ("leave it out", Box::new(|d| d.storage.clear())),
+        ("leave it out, and take its name for another", {
+            let other_id = other_id.clone();
+            Box::new(move |d| d.storage[0].durable_id = other_id.clone())
+        }),
+        (
+            "use it for backups alone",
+            Box::new(|d| {
+                d.storage[0].role = StorageRole::Backup;
+                d.storage[0].content = BTreeSet::from([ContentType::Backup]);
+            }),
+        ),
+        ("let less lie on it", Box::new(|d| d.storage[0].content = BTreeSet::from([ContentType::Images]))),
+        (
+            "take it under another name",
+            Box::new(|d| d.storage[0].storage = StorageId::new("theirs").unwrap()),
+        ),
+        ("say that it is of another kind", Box::new(|d| d.storage[0].filesystem = Some(Filesystem::Xfs))),
+    ];
+    for (what, change) in documents {
+        let mut hostile = good.clone();
+        change(&mut hostile);
+        agent.desire(&hostile);
+        for _ in 0..3 {
+            agent.cycle();
+        }
+        let seen = house.control().snapshot();
+        assert_eq!(house.control().drives(), drives, "{what}");
+        let root = house.control().host_root();
+        let written = root.join("files").join(&other.parts[0].uuid).exists();
+        assert!(!written, "{what}: nothing is written on the other drive");
+        assert!(seen.node.mounts.contains("/mnt/felhom/photos"), "{what}: it stays mounted");
+        let mut options = seen.storages["photos"].options.clone();
+        // What is in doubt may be switched off, and comes back with the good document.
+        options.remove("disable");
+        assert_eq!(options, definition, "{what}");
+        assert!(!seen.storages.contains_key("theirs"), "{what}");
+        agent.desire(&good);
+        let end = agent.settle();
+        assert_eq!(storage(&end).readiness, Readiness::Ready, "{what}");
+    }
+    assert!(agent.cycle().state.ops.receipts.is_empty());
 }
