@@ -1,9 +1,10 @@
 //! The agent as it is shipped: small, because it lives beside customers' guests.
 //!
 //! What the profile cannot say is said here. A panic ends the process, so nobody reads unwind tables; relative
-//! relocations are packed (glibc 2.36, which PVE 8 has), functions with the same instructions are one (the addresses of
-//! functions mean nothing to us); of zstd only the fast compressor is kept; and what hashes or
-//! checks a signature now and then does so in its smallest form, not in one for each kind of processor.
+//! relocations are packed (glibc 2.36, which PVE 8 has); functions with the same instructions are one, and stretches of
+//! instructions that recur are a function of their own (the addresses of functions mean nothing to us, and milliseconds a
+//! minute little); of zstd only the fast compressor is kept; and what hashes or checks a signature now and then does so in its
+//! smallest form, not in one for each kind of processor.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +12,9 @@ use std::process::Command;
 use crate::Failed;
 use crate::process::{cargo, must};
 
-const RUSTFLAGS: [&str; 12] = [
+const RUSTFLAGS: [&str; 14] = [
+    "-C",
+    "llvm-args=-enable-machine-outliner=always",
     "-C",
     "force-unwind-tables=no",
     "-C",
