@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::page::store_failed;
+use super::page::{refusal, store_failed};
 use crate::clock::now_ms;
 use crate::state::AppState;
 use crate::store::sessions::{self, Session};
@@ -61,6 +61,12 @@ impl Operator {
     /// Whether a form carries this session's token.
     pub(super) fn sent(&self, csrf: &str) -> bool {
         bool::from(self.csrf.as_bytes().ct_eq(csrf.as_bytes()))
+    }
+
+    /// The answer to a form of another session, in which nothing was done.
+    pub(super) fn refuses(&self, csrf: &str) -> Option<Response> {
+        let text = "The form belongs to another session. Nothing was done; reload the page and try again.";
+        (!self.sent(csrf)).then(|| refusal(StatusCode::FORBIDDEN, "Not from here", text))
     }
 
     /// Ends the session and returns the line that takes the cookie away.

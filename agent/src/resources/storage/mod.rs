@@ -13,6 +13,7 @@ pub mod observe;
 pub mod plan;
 mod plan_assign;
 mod plan_format;
+mod plan_mounted;
 mod resolve;
 pub mod step;
 #[cfg(test)]

@@ -4,23 +4,22 @@
 //! carry its marker is switched off in PVE, so that nothing is written where it should be. Refuses to conclude anything
 //! from what could not be read, and to touch a storage of that name that is not ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use felhom_shared::desired::{StorageAction, StorageRole, StorageSpec};
 use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
 use felhom_shared::report::{Failure, Note, NoteKind, Outcome, Readiness};
 use felhom_shared::signed::{OpId, Rejection, Request};
-use uuid::Uuid;
 
 use super::mark::DriveMark;
 use super::observe::{SeenStorage, SeenStorages};
-use super::plan_assign::{is_another, plan_assign, plan_ignored, plan_replace};
+use super::plan_assign::{is_another, plan_ignored, plan_replace};
 use super::plan_format::{is_made, plan_format};
+use super::plan_mounted::plan_mounted;
 use super::resolve::{Found, Target, resolve};
 use super::step::{ChangeStorage, StorageStep};
-use crate::host::command::{MarkDrive, MountDrive, UnmountDrive};
-use crate::host::marker::Marker;
+use crate::host::command::{MountDrive, UnmountDrive};
 use crate::observe::Reading;
 use crate::ops::Grant;
 use crate::plan::concluded;
@@ -167,153 +166,6 @@ fn plan_target(
         plan.readiness = Readiness::Mounted;
         plan_mounted(spec, seen, (&storage.marker, target), (ours, grant), plan);
     }
-}
-
-/// Mounted where it belongs. Whether it is the drive that was taken, its marker says.
-fn plan_mounted(
-    spec: &StorageSpec,
-    seen: &SeenStorages,
-    (marker, target): (&Reading<Marker>, &Target),
-    (ours, grant): (Option<&StorageDefinition>, Option<&Grant>),
-    plan: &mut StoragePlan,
-) {
-    let remembered = seen.marks.of(&spec.storage, &spec.durable_id);
-    match marker {
-        Reading::Unreadable(failure) => {
-            plan.unreadable(failure);
-            plan.stand_back(ours);
-        }
-        Reading::Absent if remembered.is_some_and(|mark| mark.made != Some(target.uuid)) => {
-            let text = format!(
-                "{} says what the drive of {} said, and does not carry its marker: it is a copy, or was emptied. If it is \
-                 the one that is meant, name it anew in the document, by the file system on it",
-                target.name, spec.storage
-            );
-            plan.note(NoteKind::Refused, "marker_gone", text);
-            plan.stand_back(ours);
-        }
-        Reading::Absent => {
-            let marker = Marker {
-                version: 1,
-                drive_id: remembered.map_or(seen.fresh, |mark| mark.drive_id),
-                host_id: seen.host_id,
-                storage: spec.storage.clone(),
-                role: spec.role,
-            };
-            plan.steps.push(StorageStep::MarkDrive(MarkDrive { uuid: target.uuid, marker }));
-        }
-        Reading::Present(marker) => {
-            match objection(
-                spec,
-                seen,
-                marker,
-                remembered.is_some_and(|mark| mark.drive_id != marker.drive_id),
-            ) {
-                Some((code, text)) => {
-                    plan.note(NoteKind::Refused, code, format!("{}: {text}", target.name));
-                    plan.stand_back(ours);
-                }
-                None => {
-                    plan.proven = Some(DriveMark {
-                        durable_id: spec.durable_id.clone(),
-                        drive_id: marker.drive_id,
-                        made: None,
-                    });
-                    plan_definition(spec, (marker, target.uuid), (ours, grant), plan);
-                }
-            }
-        }
-    }
-}
-
-/// Why a marker is not this storage's.
-fn objection(
-    spec: &StorageSpec,
-    seen: &SeenStorages,
-    marker: &Marker,
-    is_other: bool,
-) -> Option<(&'static str, String)> {
-    if marker.version != 1 {
-        return Some(("marker_unknown", "a newer agent has taken this drive: update this one".to_owned()));
-    }
-    if marker.host_id != seen.host_id {
-        let text = format!(
-            "it belongs to another box ({}): its marker must be removed by a person first",
-            marker.host_id
-        );
-        return Some(("drive_of_another_host", text));
-    }
-    if marker.storage != spec.storage {
-        let text = format!(
-            "it was taken for the storage {}: give it that name, or have its marker removed by a person",
-            marker.storage
-        );
-        return Some(("drive_of_another_storage", text));
-    }
-    is_other.then(|| {
-        let text = "it says what the drive that was taken said, and carries another marker: it is a copy. Unplug one of them";
-        ("marker_differs", text.to_owned())
-    })
-}
-
-fn plan_definition(
-    spec: &StorageSpec,
-    (marker, uuid): (&Marker, Uuid),
-    (ours, grant): (Option<&StorageDefinition>, Option<&Grant>),
-    plan: &mut StoragePlan,
-) {
-    let wanted: BTreeSet<String> = spec.content.iter().map(|content| content.word().to_owned()).collect();
-    let Some(ours) = ours else {
-        if marker.role == spec.role {
-            plan.steps.push(StorageStep::DefineStorage(definition(spec, &wanted)));
-        } else {
-            let text = format!(
-                "the drive was taken for {} and is not in use: say that role first",
-                marker.role.word()
-            );
-            plan.note(NoteKind::Refused, "drive_of_another_role", text);
-        }
-        return;
-    };
-    if !ours.disable {
-        plan.readiness = Readiness::Ready;
-    }
-    let less = !ours.content.is_subset(&wanted);
-    if marker.role != spec.role || less {
-        plan_assign(spec, (marker, uuid), (ours, grant), plan);
-    }
-    let mut change = ChangeStorage { set: BTreeMap::new(), delete: Vec::new(), digest: ours.digest.clone() };
-    if marker.role == spec.role && !wanted.is_subset(&ours.content) {
-        let all: Vec<&str> = wanted.union(&ours.content).map(String::as_str).collect();
-        change.set.insert("content".to_owned(), all.join(","));
-    }
-    for (key, is, value) in
-        [("is_mountpoint", ours.is_mountpoint, "1"), ("create-base-path", !ours.create_base_path, "0")]
-    {
-        if !is {
-            change.set.insert(key.to_owned(), value.to_owned());
-        }
-    }
-    if ours.disable {
-        change.delete.push("disable".to_owned());
-    }
-    if plan.steps.is_empty() && (!change.set.is_empty() || !change.delete.is_empty()) {
-        plan.steps.push(StorageStep::ChangeStorage(change));
-    }
-}
-
-fn definition(spec: &StorageSpec, content: &BTreeSet<String>) -> BTreeMap<String, String> {
-    let content: Vec<&str> = content.iter().map(String::as_str).collect();
-    let pairs = [
-        ("storage", spec.storage.to_string()),
-        ("type", "dir".to_owned()),
-        ("path", path_of(&spec.storage)),
-        ("content", content.join(",")),
-        // Without it PVE fills the root disk when the drive is not there.
-        ("is_mountpoint", "1".to_owned()),
-        ("create-base-path", "0".to_owned()),
-    ];
-    pairs.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
 pub(super) fn path_of(storage: &StorageId) -> String {

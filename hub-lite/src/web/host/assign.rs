@@ -78,9 +78,8 @@ pub(in crate::web) async fn assign(
     Form(sent): Form<Sent>,
 ) -> Response {
     let Ok(host_id) = host_id.parse::<HostId>() else { return nothing_here().await };
-    if !operator.sent(&sent.csrf) {
-        let text = "The form belongs to another session. Nothing was done; reload the page and try again.";
-        return refusal(StatusCode::FORBIDDEN, "Not from here", text);
+    if let Some(refused) = operator.refuses(&sent.csrf) {
+        return refused;
     }
     let known = match state.store.read(move |sql| Known::read(sql, host_id)).await {
         Ok(Some(known)) => known,

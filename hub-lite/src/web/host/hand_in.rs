@@ -28,9 +28,8 @@ pub(in crate::web) async fn hand_in(
     Form(sent): Form<Sent>,
 ) -> Response {
     let Ok(host_id) = host_id.parse::<HostId>() else { return nothing_here().await };
-    if !operator.sent(&sent.csrf) {
-        let text = "The form belongs to another session. Nothing was done; reload the page and try again.";
-        return refusal(StatusCode::FORBIDDEN, "Not from here", text);
+    if let Some(refused) = operator.refuses(&sent.csrf) {
+        return refused;
     }
     let envelope = signed::from_form(&sent.envelope).into_bytes();
     match signed::hand_in(&state, host_id, envelope, Uploader::now(operator.name)).await {
