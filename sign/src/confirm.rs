@@ -1,8 +1,9 @@
-//! A person's yes. What destroys is confirmed by typing the guest's name, which a habit of pressing `y` does not do.
+//! A person's yes. What destroys is confirmed by typing the guest's name or the drive's serial number, which a habit of
+//! pressing `y` does not do.
 
 use std::io::{BufRead, IsTerminal};
 
-use felhom_shared::signed::{Draft, Keyset, authority_of};
+use felhom_shared::signed::{Draft, DriveWord, Keyset, Request, authority_of};
 
 use crate::show::question;
 
@@ -21,11 +22,23 @@ pub enum NotConfirmed {
     NoAnswer(#[source] std::io::Error),
 }
 
-/// What must be typed: the guest's name, or the host's id for an operation on the host.
+/// What must be typed: the guest's name, the serial number of a drive that is formatted, the storage's name, or the host's
+/// id for an operation on the host.
 #[must_use]
 pub fn word_of(draft: &Draft) -> String {
-    let name = draft.request.expect().map(|expect| expect.name.to_string());
-    name.unwrap_or_else(|| draft.target.host_id.to_string())
+    let request = &draft.request;
+    let name = request.expect().map(|expect| expect.name.to_string());
+    let serial = serial_of(request).map(|serial| serial.as_str().to_owned());
+    let storage = request.storage().map(ToString::to_string);
+    name.or(serial).or(storage).unwrap_or_else(|| draft.target.host_id.to_string())
+}
+
+/// What stands on the drive itself, where the person who signs can have it read out.
+fn serial_of(request: &Request) -> Option<&DriveWord> {
+    match request {
+        Request::FormatDrive(format) => format.expect.serial.as_ref(),
+        _ => None,
+    }
 }
 
 /// Asks, unless `said` holds what would have been typed.
@@ -34,7 +47,12 @@ pub fn confirm(draft: &Draft, said: Option<&str>) -> Result<(), NotConfirmed> {
     let typed = match said {
         Some(said) => said.to_owned(),
         None if authority_of(&draft.request).destroys() => {
-            ask("Type the guest's name to sign, anything else to stop: ")?
+            let what = match (serial_of(&draft.request), draft.request.storage()) {
+                (Some(_), _) => "drive's serial number",
+                (None, Some(_)) => "storage's name",
+                (None, None) => "guest's name",
+            };
+            ask(&format!("Type the {what} to sign, anything else to stop: "))?
         }
         None => return yes("Sign this? Type yes, anything else to stop: "),
     };

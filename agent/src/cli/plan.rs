@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use felhom_shared::desired::DesiredState;
 use felhom_shared::drive::{DriveReport, DurableId};
 use felhom_shared::id::StorageId;
-use felhom_shared::report::{Class, Failure, NodeState, Note, NoteKind, Outcome, Readiness};
+use felhom_shared::report::{
+    Class, Failure, HostState, NodeState, Note, NoteKind, Outcome, Readiness, StorageReport,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -23,6 +25,7 @@ use crate::plan::{GuestPlan, Limits, Plan, plan as make_plan};
 use crate::resources::storage::detect;
 use crate::resources::storage::observe::{Place, observe};
 use crate::resources::storage::plan::StoragePlan;
+use crate::resources::storage::plan_format::NOT_READ;
 use crate::state::State;
 
 const STEPS_WOULD_RUN: u8 = 10;
@@ -81,10 +84,26 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
     })?;
     let backoff = Backoff::default();
     let grants = Grants::NONE;
-    let lost = state.map(|state| state.lost_creations(desired, &observed)).transpose()?.unwrap_or_default();
+    let lost =
+        state.as_ref().map(|state| state.lost_creations(desired, &observed)).transpose()?.unwrap_or_default();
     let limits = Limits { now, budget_left, backoff: &backoff, grants, lost: &lost, blocked: false };
-    let plan = make_plan(desired, &observed, limits);
+    let mut plan = make_plan(desired, &observed, limits);
+    if let Some(told) = state.map(|state| state.last_report::<HostState>()).transpose()?.flatten() {
+        take_over(&mut plan, told.storage);
+    }
     Ok((observed, plan))
+}
+
+/// What stands on a drive that is to be formatted, only the running agent has read: what it said of it is said again.
+fn take_over(plan: &mut Plan, told: Vec<StorageReport>) {
+    for told in told {
+        let same = |storage: &&mut StoragePlan| {
+            storage.storage == told.storage && storage.notes.iter().any(|note| note.code == NOT_READ)
+        };
+        if let Some(storage) = plan.storage.iter_mut().find(same) {
+            (storage.outcome, storage.notes) = (told.outcome, told.notes);
+        }
+    }
 }
 
 fn drives(config: &Config) -> Reading<Vec<DriveReport>> {

@@ -12,7 +12,7 @@ mod mark;
 pub mod observe;
 pub mod plan;
 mod plan_assign;
-mod plan_format;
+pub mod plan_format;
 mod plan_mounted;
 mod resolve;
 pub mod step;

@@ -16,6 +16,9 @@ use crate::host::format::objection;
 use crate::observe::Reading;
 use crate::ops::Grant;
 
+/// Nobody has yet looked at what stands on the drive.
+pub const NOT_READ: &str = "drive_not_read";
+
 /// Whether the drive of this entry was made new for it, here. What was only about to be made counts when it is there.
 pub(super) fn is_made(spec: &StorageSpec, seen: &SeenStorages) -> bool {
     let Some(mark) = seen.marks.of(&spec.storage, &spec.durable_id) else { return false };
@@ -82,7 +85,7 @@ fn expect_now(
         }
         Some(Reading::Absent) | None => {
             let text = format!("what stands on {} is read first", drive.name);
-            plan.note(NoteKind::Waiting, "drive_not_read", text);
+            plan.note(NoteKind::Waiting, NOT_READ, text);
             None
         }
     }
