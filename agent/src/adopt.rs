@@ -36,7 +36,7 @@ pub async fn adopt(
     for entry in state.open_entries()? {
         let now = Timestamp::now();
         let Item::Guest { guest_id, vmid, kind } = entry.item else {
-            adopt_storage(state, &entry, now)?;
+            adopt_repeatable(state, &entry, now)?;
             continue;
         };
         let fate = fate(pve, node, state, (&entry, vmid, kind)).await?;
@@ -120,8 +120,8 @@ async fn fate_of_destroy(pve: &Pve, node: &NodeName, vmid: Vmid, kind: GuestKind
     }
 }
 
-/// Every step on a storage may be done twice: what is there says what is left to do.
-fn adopt_storage(state: &State, entry: &OpenEntry, now: Timestamp) -> Result<(), StateError> {
+/// Every step on a storage or on the tunnel may be done twice: what is there says what is left to do.
+fn adopt_repeatable(state: &State, entry: &OpenEntry, now: Timestamp) -> Result<(), StateError> {
     let text = "the agent was stopped in the middle of it; what the host and PVE show now decides what is left to do";
     let failure = Failure { code: "interrupted".to_owned(), text: text.to_owned() };
     state.end((entry.id, &entry.step), StepOutcome::Interrupted, Some(&failure), now)?;

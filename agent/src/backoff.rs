@@ -69,6 +69,7 @@ impl Backoff {
 fn own_number(item: &ItemId) -> u8 {
     match item {
         ItemId::Guest(guest_id) => guest_id.0.as_bytes()[15],
+        ItemId::Tunnel => 0,
         ItemId::Storage(storage) => storage.as_str().bytes().fold(0, u8::wrapping_add),
     }
 }

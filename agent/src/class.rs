@@ -26,6 +26,7 @@ pub fn class_of(step: &Step) -> Class {
             are_routine(&config.set) && config.delete.iter().all(|key| is_routine_to_delete(key))
         }
         Step::Storage(step) => return step.class(),
+        Step::Tunnel(step) => return step.class(),
         Step::DestroyGuest(_) | Step::RollbackGuest(_) | Step::RestoreGuest(_) => false,
     };
     if routine { Class::Routine } else { Class::Guarded }

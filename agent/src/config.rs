@@ -4,6 +4,7 @@
 //! may read.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::pve::ApiToken;
+use crate::resources::tunnel::METRICS;
 
 /// Where the configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/felhom/agent.toml";
@@ -29,7 +31,7 @@ pub struct Config {
     /// Guests that may be changed in an hour without a signature. Only a person at the box can raise it.
     #[serde(default = "change_budget_per_hour")]
     pub change_budget_per_hour: u32,
-    /// Below which folder `sys`, `run/udev` and `proc` tell of drives. `/` but beside a double.
+    /// Below which folder `sys`, `run/udev` and `proc` tell of drives, and the tunnel lies. `/` but beside a double.
     #[serde(default = "drives_root")]
     pub drives_root: PathBuf,
     /// The hub.
@@ -43,6 +45,23 @@ pub struct Config {
     /// Numbers for a monitoring of the operator's own.
     #[serde(default)]
     pub metrics: MetricsConfig,
+    /// The tunnel.
+    #[serde(default)]
+    pub tunnel: TunnelConfig,
+}
+
+/// The tunnel of this box.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunnelConfig {
+    /// Where the tunnel's unit has cloudflared tell of itself. As the unit says, but beside a double.
+    pub metrics: SocketAddr,
+}
+
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        Self { metrics: METRICS }
+    }
 }
 
 /// Numbers for a monitoring of the operator's own. Off by default.

@@ -3,31 +3,30 @@
 //! adopt → (observe → plan → execute)* → report. What the cycle did and could not do is report content; only a
 //! state file that cannot be written is an error.
 
-use std::collections::BTreeMap;
+mod look;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
 use felhom_shared::desired::DesiredState;
 use felhom_shared::drive::DriveReport;
 use felhom_shared::event::Severity;
-use felhom_shared::id::{Generation, GuestId, HostId};
-use felhom_shared::report::{
-    CycleCost, GenerationState, HostState, NodeState, Note, NoteKind, Outcome, StepOutcome,
-};
-use jiff::{SignedDuration, Timestamp};
+use felhom_shared::id::{Generation, HostId};
+use felhom_shared::report::{CycleCost, GenerationState, HostState, NodeState, Outcome, StepOutcome};
+use felhom_shared::wire::PollAnswer;
+use jiff::Timestamp;
 
 use crate::accept::Accepted;
-use crate::adopt::{Unsettled, adopt};
 use crate::backoff::Backoff;
 use crate::execute::{Executed, Execution};
-use crate::item::Item;
-use crate::observe::{ObservedHost, Observer};
+use crate::item::ItemId;
+use crate::observe::Observer;
 use crate::ops::{Ops, Scene};
-use crate::plan::{Limits, Plan, plan};
+use crate::plan::Plan;
 use crate::pve::Pve;
-use crate::report::{guest_reports, pending_ops, storage_reports, tellings};
-use crate::resources::storage::observe::{Place, SeenStorages, observe};
+use crate::report::{guest_reports, pending_ops, storage_reports, tellings, tunnel_report};
 use crate::resources::storage::{Attached, Heads};
+use crate::resources::tunnel::{Secrets, Watch};
 use crate::state::{State, StateError, Telling};
 
 /// A drive is mounted, marked and defined in three passes, and a guest on it created, grown and started in three more;
@@ -46,6 +45,9 @@ pub struct Cycle {
     drives: Attached,
     root: PathBuf,
     heads: Heads,
+    tunnel: Option<Watch>,
+    secrets: Secrets,
+    lacks_secret: bool,
     last: Option<HostState>,
 }
 
@@ -56,6 +58,8 @@ pub struct CycleEnd {
     pub state: HostState,
     /// What it cost.
     pub cost: CycleCost,
+    /// The tunnel's connections when last looked.
+    pub tunnel_connections: Option<u32>,
 }
 
 impl Cycle {
@@ -75,6 +79,9 @@ impl Cycle {
             drives: Attached::none(),
             root: PathBuf::from("/"),
             heads: Heads::default(),
+            tunnel: None,
+            secrets: Secrets::default(),
+            lacks_secret: false,
             last,
         }
     }
@@ -84,6 +91,40 @@ impl Cycle {
     pub fn with_drives(mut self, drives: Attached, root: PathBuf) -> Self {
         (self.drives, self.root) = (drives, root);
         self
+    }
+
+    /// The same loop, which also looks after the host's tunnel.
+    #[must_use]
+    pub fn with_tunnel(mut self, watch: Watch) -> Self {
+        self.tunnel = Some(watch);
+        self
+    }
+
+    /// The hub has answered: some changes prove themselves by that.
+    pub fn hub_heard(&mut self) {
+        if let Some(watch) = &mut self.tunnel {
+            watch.hub_heard();
+        }
+    }
+
+    /// Takes the secrets that came with the document in force.
+    pub fn take_secrets(&mut self, answer: &PollAnswer) -> Result<(), StateError> {
+        if let Some(accepted) = self.state.accepted()? {
+            self.secrets.take(&accepted.desired, &answer.secrets);
+        }
+        Ok(())
+    }
+
+    /// The document in force names a secret that has not come, or has been forgotten.
+    #[must_use]
+    pub fn lacks_secret(&self) -> bool {
+        self.lacks_secret
+    }
+
+    /// Something is being tried and has to be looked at again soon.
+    #[must_use]
+    pub fn on_trial(&self) -> bool {
+        self.tunnel.as_ref().is_some_and(Watch::on_trial)
     }
 
     /// Waits until other drives are attached.
@@ -148,65 +189,19 @@ impl Cycle {
                 self.observer.forget(guest.vmid);
             }
             let scene = Scene { pve: &self.pve, node: &node, desired };
-            let done = Execution::new(scene, &self.state, &self.ops, (cycle, &self.root)).run(&plan).await?;
+            let memory = (&self.state, &self.ops, &self.secrets);
+            let done = Execution::new(scene, memory, (cycle, &self.root)).run(&plan).await?;
+            self.tunnel_changed(&plan, &done);
             self.learn(done, &mut executed);
         };
         self.keep(&state)?;
+        let tunnel_connections = self.tunnel.as_ref().and_then(Watch::connections);
         let cost = CycleCost {
             duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             requests: self.pve.requests() - requests,
             changing_requests: self.pve.changing_requests() - changing,
         };
-        Ok(CycleEnd { state, cost })
-    }
-
-    /// Settles what is open, reads the node, and plans.
-    async fn look(
-        &mut self,
-        desired: &DesiredState,
-        blocked: bool,
-    ) -> Result<(ObservedHost, Plan), StateError> {
-        let unsettled = self.adopt_open().await?;
-        let mut observed = self.observer.observe(desired).await;
-        observed.storages = self.see_storages(desired).await?;
-        let mut plan = self.plan(desired, &observed, blocked)?;
-        self.remember_marks(&plan)?;
-        let of_storage = plan.storage.iter().filter_map(|storage| storage.void.as_ref());
-        for (op_id, rejection) in plan.guests.iter().filter_map(|guest| guest.void.as_ref()).chain(of_storage)
-        {
-            self.ops.end_if_waiting(op_id, rejection, Timestamp::now())?;
-        }
-        withhold_unsettled(&mut plan, &unsettled);
-        Ok((observed, plan))
-    }
-
-    /// The drives, and what the document makes of them. Mounts come and go without an event, so where it makes anything of
-    /// them they are read in every pass.
-    async fn see_storages(&mut self, desired: &DesiredState) -> Result<Option<SeenStorages>, StateError> {
-        if !desired.storage.is_empty() {
-            self.drives.look_again();
-        }
-        self.drives.refreshed(&self.pve, self.observer.node()).await;
-        if desired.storage.is_empty() {
-            return Ok(None);
-        }
-        let place = Place { root: &self.root, state_dir: self.state.folder() };
-        let known = (self.host_id, self.drives.reading(), self.state.drive_marks()?);
-        let mut seen = observe(&self.pve, place, &desired.storage, known).await;
-        self.heads.read(self.state.folder(), &desired.storage, &mut seen).await;
-        Ok(Some(seen))
-    }
-
-    fn remember_marks(&self, plan: &Plan) -> Result<(), StateError> {
-        let proven = plan
-            .storage
-            .iter()
-            .filter_map(|storage| Some((storage.storage.clone(), storage.proven.clone()?)));
-        let mut marks = self.state.drive_marks()?;
-        if marks.learn(proven) {
-            self.state.put_drive_marks(&marks)?;
-        }
-        Ok(())
+        Ok(CycleEnd { state, cost, tunnel_connections })
     }
 
     fn host_state(
@@ -231,43 +226,18 @@ impl Cycle {
             unmanaged: plan.unmanaged.clone(),
             storage: storage_reports(plan, executed),
             drives,
+            tunnel: tunnel_report(plan, executed),
             journal_open: self.state.open_count()?,
             ops: self.ops.report(pending_ops(self.host_id, plan)),
         })
     }
 
-    async fn adopt_open(&mut self) -> Result<BTreeMap<GuestId, Unsettled>, StateError> {
-        let open = self.state.open_entries()?;
-        if open.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        match self.observer.find_node().await {
-            Ok((node, _)) => adopt(&self.pve, &node, &self.state).await,
-            Err(_) => {
-                let guests = open.into_iter().filter_map(|entry| match entry.item {
-                    Item::Guest { guest_id, .. } => Some((guest_id, Unsettled::Unknown)),
-                    Item::Storage(_) => None,
-                });
-                Ok(guests.collect())
-            }
-        }
-    }
-
-    fn plan(
-        &self,
-        desired: &DesiredState,
-        observed: &ObservedHost,
-        blocked: bool,
-    ) -> Result<Plan, StateError> {
-        let now = Timestamp::now();
-        let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::UNIX_EPOCH);
-        let spent = self.state.changes_since(hour_ago)?;
-        let budget_left = self.budget_per_hour.saturating_sub(spent);
-        let grants = self.ops.grants(desired, now)?;
-        let lost = self.state.lost_creations(desired, observed)?;
-        let limits =
-            Limits { now, budget_left, backoff: &self.backoff, grants: &grants, lost: &lost, blocked };
-        Ok(plan(desired, observed, limits))
+    /// What was remembered of the tunnel may not be true any more.
+    fn tunnel_changed(&mut self, plan: &Plan, done: &Executed) {
+        let (Some(watch), Some(tunnel)) = (&mut self.tunnel, &plan.tunnel) else { return };
+        let applied = done.get(&ItemId::Tunnel).into_iter().flatten();
+        let applied = applied.filter(|step| step.outcome == StepOutcome::Applied).count();
+        tunnel.steps.iter().take(applied).for_each(|step| watch.done(step));
     }
 
     /// Remembers failures for the back-off and steps for the report.
@@ -330,28 +300,6 @@ fn log(telling: &Telling) {
     }
 }
 
-/// A guest whose last step may still be running is left alone until that is known.
-fn withhold_unsettled(plan: &mut Plan, unsettled: &BTreeMap<GuestId, Unsettled>) {
-    for guest in &mut plan.guests {
-        let (outcome, code, text) = match unsettled.get(&guest.guest_id) {
-            None => continue,
-            Some(Unsettled::Running) => (
-                Outcome::Converging,
-                "task_running",
-                "PVE's task for the last step still runs; the rest follows",
-            ),
-            Some(Unsettled::Unknown) => {
-                let text =
-                    "what became of the last step cannot be read from PVE; nothing else is done until it can";
-                (Outcome::Interrupted, "step_unsettled", text)
-            }
-        };
-        guest.steps.clear();
-        guest.outcome = outcome;
-        guest.notes.push(Note { kind: NoteKind::Waiting, code: code.to_owned(), text: text.to_owned() });
-    }
-}
-
 fn nothing_desired() -> DesiredState {
     DesiredState {
         version: felhom_shared::desired::DESIRED_VERSION,
@@ -362,5 +310,6 @@ fn nothing_desired() -> DesiredState {
         maintenance_window: None,
         guests: Vec::new(),
         storage: Vec::new(),
+        tunnel: None,
     }
 }

@@ -35,6 +35,8 @@ const POLL_SPACING: Duration = Duration::from_millis(200);
 const JOURNAL_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Before asking again after a document that was not taken.
 const UNWANTED_PAUSE: Duration = Duration::from_secs(5);
+/// From one time that a missing secret is asked for to the next.
+const SECRET_PAUSE: Duration = Duration::from_secs(60);
 /// Receipts kept for an unreachable hub; what the ledger holds is kept there.
 const RECEIPTS_KEPT: usize = 256;
 /// Between cycles while a task of ours still runs.
@@ -61,6 +63,8 @@ pub struct Daemon {
     poll_pause: Duration,
     /// When the last poll was made.
     polled_at: Option<Instant>,
+    /// When a secret was last asked for.
+    secret_asked_at: Option<Instant>,
     /// What the hub's queue is still to be told of operations that the ledger does not hold.
     receipts: Vec<Told>,
     metrics: Option<Textfile>,
@@ -88,6 +92,7 @@ impl Daemon {
             poll_pause: Duration::ZERO,
             unsettled: false,
             polled_at: None,
+            secret_asked_at: None,
             receipts: Vec::new(),
             metrics: None,
         }
@@ -158,7 +163,9 @@ impl Daemon {
         let (hub, pause) = (self.hub.clone(), self.poll_pause.max(early));
         self.polled_at = Some(Instant::now());
         // A box that may have been rolled back asks as if it had nothing: only an answer says what the hub has seen.
-        let seen = if self.cycle.ops().must_hear() { None } else { self.state.last_seen()? };
+        // So does one that has lost a secret, as seldom as it looks at everything: secrets come with their document.
+        let anew = self.cycle.ops().must_hear() || self.asks_for_secret();
+        let seen = if anew { None } else { self.state.last_seen()? };
         let query = PollQuery {
             have: seen.as_ref().map(|seen| seen.generation),
             digest: seen.map(|seen| seen.digest),
@@ -169,6 +176,15 @@ impl Daemon {
             tokio::time::sleep(pause).await;
             hub.poll(&query).await
         }))
+    }
+
+    fn asks_for_secret(&mut self) -> bool {
+        let due = self.secret_asked_at.is_none_or(|at| at.elapsed() > SECRET_PAUSE);
+        if !self.cycle.lacks_secret() || !due {
+            return false;
+        }
+        self.secret_asked_at = Some(Instant::now());
+        true
     }
 
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.
@@ -189,7 +205,7 @@ impl Daemon {
             never = pulse.follow(self.pve.exchanges_ended()) => match never {},
         };
         pulse.beat();
-        self.unsettled = end.state.journal_open > 0;
+        self.unsettled = end.state.journal_open > 0 || self.cycle.on_trial();
         if end.cost.changing_requests > 0 {
             tracing::info!(
                 requests = end.cost.requests,

@@ -1,4 +1,4 @@
-//! What a step is done to: a guest or a storage. The journal, the back-off and the report speak of items alike.
+//! What a step is done to: a guest, a storage or the tunnel. The journal, the back-off and the report speak of items alike.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +13,8 @@ pub enum ItemId {
     Guest(GuestId),
     /// A storage of the document.
     Storage(StorageId),
+    /// The box's one tunnel.
+    Tunnel,
 }
 
 /// Who it is and, for a guest, where it was when the step began.
@@ -29,6 +31,8 @@ pub enum Item {
     },
     /// A storage.
     Storage(StorageId),
+    /// The tunnel.
+    Tunnel,
 }
 
 impl Item {
@@ -38,6 +42,7 @@ impl Item {
         match self {
             Self::Guest { guest_id, .. } => ItemId::Guest(*guest_id),
             Self::Storage(storage) => ItemId::Storage(storage.clone()),
+            Self::Tunnel => ItemId::Tunnel,
         }
     }
 
@@ -46,7 +51,7 @@ impl Item {
     pub fn guest(&self) -> Option<(Vmid, GuestKind)> {
         match self {
             Self::Guest { vmid, kind, .. } => Some((*vmid, *kind)),
-            Self::Storage(_) => None,
+            Self::Storage(_) | Self::Tunnel => None,
         }
     }
 }
@@ -58,6 +63,7 @@ impl From<GuestId> for ItemId {
 }
 
 const STORAGE: &str = "storage/";
+const TUNNEL: &str = "tunnel";
 
 /// As the journal stores it: a guest by its id alone, as it always did.
 impl fmt::Display for ItemId {
@@ -65,6 +71,7 @@ impl fmt::Display for ItemId {
         match self {
             Self::Guest(guest_id) => guest_id.fmt(f),
             Self::Storage(storage) => write!(f, "{STORAGE}{storage}"),
+            Self::Tunnel => f.write_str(TUNNEL),
         }
     }
 }
@@ -72,13 +79,16 @@ impl fmt::Display for ItemId {
 impl FromStr for ItemId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if text == TUNNEL {
+            return Ok(Self::Tunnel);
+        }
         if let Some(storage) = text.strip_prefix(STORAGE) {
             return StorageId::new(storage).map(Self::Storage);
         }
         text.parse().map(Self::Guest).map_err(|_| InvalidId {
             kind: "item",
             value: text.to_owned(),
-            reason: "it is neither a guest's id nor storage/ and a name",
+            reason: "it is neither a guest's id, nor storage/ and a name, nor the tunnel",
         })
     }
 }
@@ -89,7 +99,7 @@ mod tests {
 
     #[test]
     fn items_read_back_as_they_were_written() {
-        for text in ["0d9be3f7-7b55-4d43-a7d5-6d4f4c3b2a10", "storage/backup-usb"] {
+        for text in ["0d9be3f7-7b55-4d43-a7d5-6d4f4c3b2a10", "storage/backup-usb", "tunnel"] {
             assert_eq!(text.parse::<ItemId>().unwrap().to_string(), text);
         }
         assert!("storage/".parse::<ItemId>().is_err() && "web".parse::<ItemId>().is_err());

@@ -34,3 +34,4 @@ pub mod resources;
 pub mod state;
 pub mod step;
 pub mod tls;
+pub mod trial;

@@ -50,6 +50,7 @@ impl Gauges {
             uptime_s: System::uptime().unwrap_or(0),
             storages: self.storages.clone(),
             cycle,
+            tunnel_connections: None,
         }
     }
 

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 
 use crate::pve::{GuestAt, GuestListEntry, GuestReading, GuestStatus, Permissions, Pve, PveError};
 use crate::resources::storage::observe::SeenStorages;
+use crate::resources::tunnel::observe::SeenTunnel;
 
 /// Configurations read at once: pveproxy has three workers, more connections gain nothing.
 const READS_AT_ONCE: usize = 4;
@@ -139,6 +140,8 @@ pub struct ObservedHost {
     pub missing: BTreeMap<Vmid, Option<Failure>>,
     /// The document's storages; none where it names none, or where nobody has looked.
     pub storages: Option<SeenStorages>,
+    /// The tunnel; none where there is none, or where nobody has looked.
+    pub tunnel: Option<SeenTunnel>,
 }
 
 impl ObservedHost {
@@ -165,7 +168,7 @@ impl ObservedHost {
     #[must_use]
     pub fn unreadable(failure: &Failure) -> Self {
         let node = NodeState::Unreadable { code: failure.code.clone(), text: failure.text.clone() };
-        Self { node, guests: BTreeMap::new(), missing: BTreeMap::new(), storages: None }
+        Self { node, guests: BTreeMap::new(), missing: BTreeMap::new(), storages: None, tunnel: None }
     }
 }
 
@@ -254,7 +257,13 @@ impl Observer {
         self.configs.retain(|vmid, _| guests.contains_key(vmid));
         self.read_configs(&node, desired, &mut guests).await;
         let missing = self.missing(desired, &guests).await?;
-        Ok(ObservedHost { node: NodeState::Present { node, pve_version }, guests, missing, storages: None })
+        Ok(ObservedHost {
+            node: NodeState::Present { node, pve_version },
+            guests,
+            missing,
+            storages: None,
+            tunnel: None,
+        })
     }
 
     async fn read_configs(

@@ -22,6 +22,7 @@ use crate::resources::guest::is_ours;
 use crate::resources::guest::plan::plan_guest;
 use crate::resources::guest::unfinished;
 use crate::resources::storage::plan::{StoragePlan, plan_storage};
+use crate::resources::tunnel::plan::{TunnelPlan, plan_tunnel};
 use crate::state::LostCreation;
 use crate::step::Step;
 
@@ -30,6 +31,8 @@ use crate::step::Step;
 pub struct Plan {
     /// By name.
     pub storage: Vec<StoragePlan>,
+    /// None where there is no tunnel, and none is meant to be.
+    pub tunnel: Option<TunnelPlan>,
     /// By VMID.
     pub guests: Vec<GuestPlan>,
     /// By VMID.
@@ -41,13 +44,15 @@ impl Plan {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.storage.iter().all(|storage| storage.steps.is_empty())
+            && self.tunnel.iter().all(|tunnel| tunnel.steps.is_empty())
             && self.guests.iter().all(|guest| guest.steps.is_empty())
     }
 
     /// Where each item stands.
     pub fn outcomes(&self) -> impl Iterator<Item = Outcome> + '_ {
         let storage = self.storage.iter().map(|storage| storage.outcome);
-        storage.chain(self.guests.iter().map(|guest| guest.outcome))
+        let tunnel = self.tunnel.iter().filter(|tunnel| tunnel.desired).map(|tunnel| tunnel.outcome);
+        storage.chain(tunnel).chain(self.guests.iter().map(|guest| guest.outcome))
     }
 }
 
@@ -114,7 +119,8 @@ pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>)
         guest
     });
     let guests = guests.collect();
-    Plan { storage, guests, unmanaged: unmanaged(desired, observed) }
+    let tunnel = plan_the_tunnel(desired, observed, limits);
+    Plan { storage, tunnel, guests, unmanaged: unmanaged(desired, observed) }
 }
 
 const PAUSED: &str = "the operator has paused this host: nothing is changed";
@@ -140,6 +146,22 @@ fn plan_storages(desired: &DesiredState, observed: &ObservedHost, limits: Limits
         storage
     });
     planned.collect()
+}
+
+/// A change that is being tried is kept or taken back also while the operator has paused the host.
+fn plan_the_tunnel(
+    desired: &DesiredState,
+    observed: &ObservedHost,
+    limits: Limits<'_>,
+) -> Option<TunnelPlan> {
+    let mut tunnel = plan_tunnel(desired.tunnel.as_ref(), observed.tunnel.as_ref()?, limits.now);
+    if tunnel.steps.is_empty() {
+    } else if limits.blocked && !tunnel.ends_trial() {
+        tunnel.wait("host_paused", PAUSED.to_owned(), Outcome::Waiting);
+    } else if let Some(wait) = limits.backoff.waits(&ItemId::Tunnel, limits.now) {
+        tunnel.wait(&wait.failure.code, next_try(wait), Outcome::Failed);
+    }
+    Some(tunnel)
 }
 
 /// Takes back the first guarded step that nothing has released, and all after it. The planner does not plan one;

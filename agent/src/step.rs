@@ -12,8 +12,9 @@ use felhom_shared::signed::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::resources::storage::step::StorageStep;
+use crate::resources::tunnel::step::TunnelStep;
 
-/// One change to one guest (or to what it is made from), or to one storage.
+/// One change to one guest (or to what it is made from), to one storage, or to the tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -49,6 +50,8 @@ pub enum Step {
     },
     /// What makes a storage of a drive.
     Storage(StorageStep),
+    /// What changes the tunnel.
+    Tunnel(TunnelStep),
 }
 
 /// See [`Step::FetchFile`].
@@ -163,6 +166,7 @@ impl Step {
             Self::ShutdownGuest { .. } => "shutdown_guest",
             Self::RebootGuest { .. } => "reboot_guest",
             Self::Storage(step) => step.word(),
+            Self::Tunnel(step) => step.word(),
         }
     }
 
@@ -182,7 +186,8 @@ impl Step {
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
             | Self::RebootGuest { .. }
-            | Self::Storage(_) => &[],
+            | Self::Storage(_)
+            | Self::Tunnel(_) => &[],
         }
     }
 
@@ -201,7 +206,8 @@ impl Step {
             | Self::ClearUnfinished(_)
             | Self::StartGuest
             | Self::ShutdownGuest { .. }
-            | Self::RebootGuest { .. } => None,
+            | Self::RebootGuest { .. }
+            | Self::Tunnel(_) => None,
             Self::Storage(step) => step.grant(),
         }
     }
@@ -227,6 +233,7 @@ impl fmt::Display for Step {
             Self::ShutdownGuest { timeout_s } => write!(f, "shut down within {timeout_s} s"),
             Self::RebootGuest { timeout_s } => write!(f, "reboot, shutting down within {timeout_s} s"),
             Self::Storage(step) => step.fmt(f),
+            Self::Tunnel(step) => step.fmt(f),
         }
     }
 }

@@ -207,6 +207,13 @@ text_id!(/// A tag as PVE stores it: lower case.
     Tag, "tag", tag);
 text_id!(/// A volume's file name within a storage; no path, no option.
     FileName, "file name", file_name);
+text_id!(/// SHA-256 of something, 64 lower-case hex digits.
+    Sha256Hex, "SHA-256", sha256_hex);
+
+fn sha256_hex(text: &str) -> Result<(), &'static str> {
+    let is_hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if text.len() == 64 && is_hex { Ok(()) } else { Err("it must be 64 lower-case hex digits") }
+}
 
 fn dns_label(text: &str) -> Result<(), &'static str> {
     let bytes = text.as_bytes();

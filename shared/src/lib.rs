@@ -18,6 +18,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod report;
+pub mod secret;
 pub mod signed;
 pub mod text;
 pub mod wire;

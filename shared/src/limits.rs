@@ -14,6 +14,10 @@ pub const GUESTS_MAX: usize = 500;
 pub const EVENTS_PER_POST_MAX: usize = 200;
 /// Most drives with a purpose in one desired state.
 pub const STORAGES_MAX: usize = 64;
+/// Longest secret in bytes.
+pub const SECRET_BYTES_MAX: usize = 8 * 1024;
+/// Most secrets that one document may name.
+pub const SECRETS_MAX: usize = 16;
 /// Longest free text of an event or outcome in bytes; longer text is cut at a character.
 pub const TEXT_BYTES_MAX: usize = 2048;
 /// Longest long poll the hub grants, in seconds.
@@ -42,9 +46,10 @@ pub const KEYSET_KEYS_MAX: usize = 16;
 pub const KEYSETS_PER_POLL_MAX: usize = 16;
 /// Most signed operations in one poll answer.
 pub const OPS_PER_POLL_MAX: usize = 16;
-/// Largest answer to a poll in bytes: a document, operations, keysets, and room for the JSON around them.
-pub const POLL_BYTES_MAX: usize =
-    DESIRED_BYTES_MAX + (OPS_PER_POLL_MAX + KEYSETS_PER_POLL_MAX + 2) * ENVELOPE_BYTES_MAX;
+/// Largest answer to a poll in bytes: a document, its secrets, operations, keysets, and room for the JSON around them.
+pub const POLL_BYTES_MAX: usize = DESIRED_BYTES_MAX
+    + SECRETS_MAX * SECRET_BYTES_MAX
+    + (OPS_PER_POLL_MAX + KEYSETS_PER_POLL_MAX + 2) * ENVELOPE_BYTES_MAX;
 /// Longest life of an operation that destroys something, in milliseconds (48 h).
 pub const DESTRUCTION_LIFE_MS_MAX: u64 = 48 * 3600 * 1000;
 /// Longest life of any other operation, in milliseconds (7 days).

@@ -7,6 +7,7 @@ mod guest;
 mod metrics;
 mod ops;
 mod storage;
+mod tunnel;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use guest::{
 pub use metrics::{CycleCost, Metrics, StorageUse};
 pub use ops::{LedgerHead, OpsState, PendingOp, Receipt, ReceiptState};
 pub use storage::{Readiness, StorageReport};
+pub use tunnel::{ForeignTunnel, TunnelReadiness, TunnelReport};
 
 /// The version of the report this crate writes.
 pub const REPORT_VERSION: u32 = 1;
@@ -59,6 +61,9 @@ pub struct HostState {
     /// Drives attached to the box.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drives: Vec<DriveReport>,
+    /// The Cloudflare tunnel, where there is one or is to be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelReport>,
     /// Journal entries without an outcome; zero unless the agent is working or was killed.
     #[serde(default)]
     pub journal_open: u64,

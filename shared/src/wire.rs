@@ -2,12 +2,15 @@
 //!
 //! Every message travels on a request the agent opened (`outbound_only`); there is no message the other way.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::Event;
 use crate::id::{Generation, HostId, OutboxId};
 use crate::report::LedgerHead;
+use crate::secret::{SecretName, SecretValue};
 use crate::signed::OpId;
 
 /// Path of the long poll: `GET ?have=G&digest=D&wait=S`.
@@ -47,6 +50,9 @@ pub struct PollAnswer {
     /// The document, byte for byte as it was published; left out when the agent has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Box<RawValue>>,
+    /// The values of the secrets that the document names; with `desired` or not at all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<SecretName, SecretValue>,
     /// Signed operations that this box has not yet taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<QueuedOp>,

@@ -18,6 +18,19 @@ const INVALID: &str = "desired_invalid";
 /// File, code, and a part of the reason.
 #[rustfmt::skip]
 const VECTORS: &[(&str, &str, &str)] = &[
+    ("tunnel_unknown_field", UNKNOWN, "unknown field `hostname`"),
+    ("tunnel_cf_api_token", UNKNOWN, "unknown field `api_token`"),
+    ("tunnel_token_value", UNKNOWN, "unknown field `value`"),
+    ("tunnel_program_url", UNKNOWN, "unknown field `program`"),
+    ("tunnel_token_itself", MALFORMED, "SecretRef"),
+    ("tunnel_secret_path", MALFORMED, "not a valid secret's name"),
+    ("tunnel_secret_upper", MALFORMED, "not a valid secret's name"),
+    ("tunnel_sha_short", MALFORMED, "64 lower-case hex digits"),
+    ("tunnel_program_upper", MALFORMED, "64 lower-case hex digits"),
+    ("tunnel_without_token", INVALID, "a tunnel needs its token"),
+    ("tunnel_absent_with_token", INVALID, "to be absent has no token"),
+    ("tunnel_revert_14", INVALID, "15 to 900"),
+    ("tunnel_revert_901", INVALID, "15 to 900"),
     ("unknown_field_top", UNKNOWN, "unknown field `backup`"),
     ("unknown_field_identity", UNKNOWN, "unknown field `city`"),
     ("unknown_field_guest", UNKNOWN, "unknown field `cpu`"),

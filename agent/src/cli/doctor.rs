@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use felhom_shared::desired::Presence;
 use felhom_shared::signed::Rejection;
 use felhom_shared::text::chain;
 use felhom_shared::wire::PollQuery;
@@ -16,6 +17,7 @@ use super::setup::{block_on, hub, observer, pve, state_to_read};
 use super::{Cli, CliError};
 use crate::config::Config;
 use crate::host::command::is_served;
+use crate::host::tunnel::installed_program;
 use crate::observe::failure;
 use crate::pve::{Permissions, Pve};
 use crate::state::{FILE_NAME, FORMAT, State};
@@ -192,9 +194,14 @@ async fn check_pve(config: &Config) -> Vec<Finding> {
         Err(failure) => return vec![bad("pve", failure.text)],
     }
     let desired = in_force(config).ok();
-    let drives = desired.is_some_and(|desired| !desired.storage.is_empty());
+    let drives = desired.as_ref().is_some_and(|desired| !desired.storage.is_empty());
     findings.push(privileges(&pve, drives).await);
     findings.extend(drives.then(|| drive_helper(config)));
+    if desired
+        .is_some_and(|desired| desired.tunnel.is_some_and(|tunnel| tunnel.presence == Presence::Present))
+    {
+        findings.push(tunnel(config));
+    }
     findings
 }
 
@@ -204,6 +211,26 @@ fn drive_helper(config: &Config) -> Finding {
         return good("drives", "felhom-host mounts drives for the agent");
     }
     bad("drives", "nobody mounts drives for the agent: systemctl status felhom-host.path felhom-agent")
+}
+
+/// What a tunnel takes that only a person brings.
+fn tunnel(config: &Config) -> Finding {
+    if !is_served(&config.state_dir) {
+        return bad(
+            "tunnel",
+            "nobody changes units for the agent: systemctl status felhom-host.path felhom-agent",
+        );
+    }
+    match installed_program(&config.drives_root) {
+        Some(path) => good(
+            "tunnel",
+            format!("{} is installed; `felhom-agent explain tunnel` says the rest", path.display()),
+        ),
+        None => bad(
+            "tunnel",
+            "cloudflared is not installed: `apt install cloudflared`, from Cloudflare's own sources",
+        ),
+    }
 }
 
 async fn privileges(pve: &Pve, drives: bool) -> Finding {

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::paint::{clean, json, line, word};
-use super::plan::{in_force, look, print_guest, print_note, print_storage};
+use super::plan::{in_force, look, print_guest, print_note, print_storage, print_tunnel};
 use super::setup::state_to_read;
 use super::{Cli, CliError};
 use crate::config::Config;
 use crate::item::ItemId;
 use crate::state::PastStep;
 
+/// What the tunnel is asked for by, unless a guest is called so.
+const TUNNEL: &str = "tunnel";
 /// How many of a guest's last steps are shown.
 const HISTORY: u32 = 10;
 
@@ -38,6 +40,9 @@ pub(super) fn explain(cli: &Cli, wanted: &str) -> Result<ExitCode, CliError> {
     };
     if desired.storage.iter().any(|spec| spec.storage.as_str() == wanted) {
         return explain_storage(cli, &config, &desired, wanted);
+    }
+    if wanted == TUNNEL && !desired.guests.iter().any(|spec| spec.name.as_str() == TUNNEL) {
+        return explain_tunnel(cli, &config, &desired);
     }
     let spec = desired.guests.iter().find(fits).ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
     let (_, plan) = look(&config, &desired)?;
@@ -108,6 +113,35 @@ fn explain_storage(
     }
     print_storage(storage);
     line(&format!("it is {}, its drive is {}; {must_act}", word(storage.outcome), storage.readiness.word()));
+    print_past(&past);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain_tunnel(cli: &Cli, config: &Config, desired: &DesiredState) -> Result<ExitCode, CliError> {
+    let (_, plan) = look(config, desired)?;
+    let tunnel = plan.tunnel.as_ref().ok_or_else(|| CliError::NoItem(TUNNEL.to_owned()))?;
+    let past = state_to_read(config)?
+        .map(|state| state.history(&ItemId::Tunnel, HISTORY))
+        .transpose()?
+        .unwrap_or_default();
+    let must_act = who_must_act(tunnel.outcome, failing(&past));
+    if cli.json {
+        json(&serde_json::json!({
+            "tunnel": tunnel.readiness,
+            "outcome": tunnel.desired.then_some(tunnel.outcome),
+            "must_act": must_act,
+            "notes": tunnel.notes,
+            "next_steps": tunnel.steps.iter().map(|step| format!("{}: {step}", step.word())).collect::<Vec<_>>(),
+            "history": past.iter().map(past_line).collect::<Vec<_>>(),
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_tunnel(tunnel);
+    if tunnel.desired {
+        line(&format!("it is {}, and {}; {must_act}", word(tunnel.outcome), tunnel.readiness.word()));
+    } else {
+        line("the document says nothing of a tunnel: what is there is left as it is");
+    }
     print_past(&past);
     Ok(ExitCode::SUCCESS)
 }

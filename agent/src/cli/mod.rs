@@ -52,9 +52,9 @@ enum Command {
         #[arg(long)]
         desired: Option<PathBuf>,
     },
-    /// Say why a guest or a storage is as it is: cause, since when, next try, who must act.
+    /// Say why a guest, a storage or the tunnel is as it is: cause, since when, next try, who must act.
     Explain {
-        /// A guest's name, VMID or guest id, or a storage's name.
+        /// A guest's name, VMID or guest id, a storage's name, or `tunnel`.
         item: String,
     },
     /// Check everything the agent needs, and say what to do.

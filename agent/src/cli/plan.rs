@@ -7,7 +7,8 @@ use felhom_shared::desired::DesiredState;
 use felhom_shared::drive::{DriveReport, DurableId};
 use felhom_shared::id::StorageId;
 use felhom_shared::report::{
-    Class, Failure, HostState, NodeState, Note, NoteKind, Outcome, Readiness, StorageReport,
+    Class, Failure, ForeignTunnel, HostState, NodeState, Note, NoteKind, Outcome, Readiness, StorageReport,
+    TunnelReadiness, TunnelReport,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -26,6 +27,8 @@ use crate::resources::storage::detect;
 use crate::resources::storage::observe::{Place, observe};
 use crate::resources::storage::plan::StoragePlan;
 use crate::resources::storage::plan_format::NOT_READ;
+use crate::resources::tunnel::plan::TunnelPlan;
+use crate::resources::tunnel::{Secrets, Watch};
 use crate::state::State;
 
 const STEPS_WOULD_RUN: u8 = 10;
@@ -73,6 +76,7 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
     let pve = pve(config)?;
     let mut observer = observer(config, &pve);
     let marks = state.as_ref().map(State::drive_marks).transpose()?.unwrap_or_default();
+    let attempt = state.as_ref().map(State::tunnel_attempt).transpose()?.flatten();
     let observed = block_on(async {
         let mut observed = observer.observe(desired).await;
         if !desired.storage.is_empty() {
@@ -80,6 +84,9 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
             let known = (config.host_id, drives(config), marks);
             observed.storages = Some(observe(&pve, place, &desired.storage, known).await);
         }
+        let mut watch = Watch::of(&config.drives_root, config.tunnel.metrics);
+        let known = (config.state_dir.as_path(), &Secrets::default(), attempt);
+        observed.tunnel = watch.look(desired.tunnel.as_ref(), known).await;
         Ok(observed)
     })?;
     let backoff = Backoff::default();
@@ -90,6 +97,7 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
     let mut plan = make_plan(desired, &observed, limits);
     if let Some(told) = state.map(|state| state.last_report::<HostState>()).transpose()?.flatten() {
         take_over(&mut plan, told.storage);
+        take_over_tunnel(&mut plan, told.tunnel);
     }
     Ok((observed, plan))
 }
@@ -103,6 +111,16 @@ fn take_over(plan: &mut Plan, told: Vec<StorageReport>) {
         if let Some(storage) = plan.storage.iter_mut().find(same) {
             (storage.outcome, storage.notes) = (told.outcome, told.notes);
         }
+    }
+}
+
+/// Since when a change is tried, and whether a token has come, only the running agent knows.
+fn take_over_tunnel(plan: &mut Plan, told: Option<TunnelReport>) {
+    let (Some(tunnel), Some(told)) = (&mut plan.tunnel, told) else { return };
+    let same = told.on_trial == tunnel.on_trial;
+    if let Some(outcome) = told.outcome.filter(|_| same && (tunnel.on_trial || tunnel.lacks_secret)) {
+        (tunnel.outcome, tunnel.notes) = (outcome, told.notes);
+        tunnel.steps.clear();
     }
 }
 
@@ -124,13 +142,16 @@ fn print(observed: &ObservedHost, plan: &Plan) {
         NodeState::Unreadable { text, .. } => line(&paint(Tone::Bad, text)),
     }
     plan.storage.iter().for_each(print_storage);
+    plan.tunnel.iter().for_each(print_tunnel);
     plan.guests.iter().for_each(print_guest);
     for guest in &plan.unmanaged {
         let text = format!("{:>9}  {}  unmanaged, left alone ({})", guest.vmid, guest.name, guest.status);
         line(&paint(Tone::Quiet, &text));
     }
     let guests = plan.guests.iter().map(|guest| (guest.steps.len(), &guest.notes));
-    let items = plan.storage.iter().map(|storage| (storage.steps.len(), &storage.notes)).chain(guests);
+    let tunnel = plan.tunnel.iter().map(|tunnel| (tunnel.steps.len(), &tunnel.notes));
+    let storage = plan.storage.iter().map(|storage| (storage.steps.len(), &storage.notes));
+    let items = storage.chain(tunnel).chain(guests);
     let (mut changed, mut steps, mut held) = (0, 0, 0);
     for (of_item, notes) in items {
         changed += usize::from(of_item > 0);
@@ -166,6 +187,21 @@ pub(super) fn print_storage(storage: &StoragePlan) {
     storage.notes.iter().for_each(print_note);
 }
 
+pub(super) fn print_tunnel(tunnel: &TunnelPlan) {
+    let standing =
+        if tunnel.desired { outcome(tunnel.outcome) } else { paint(Tone::Quiet, "not in the document") };
+    let version =
+        tunnel.version.as_deref().map(|version| format!("cloudflared {version}  ")).unwrap_or_default();
+    let name = paint(Tone::Bold, "tunnel");
+    line(&format!("{:>9}  {name}  {version}{standing}", tunnel.readiness.word()));
+    tunnel.steps.iter().for_each(|step| print_step(step.word(), step.class(), &step.to_string()));
+    tunnel.notes.iter().for_each(print_note);
+    for foreign in &tunnel.foreign {
+        let text = format!("           {}  another tunnel, left alone", clean(&foreign.unit));
+        line(&paint(Tone::Quiet, &text));
+    }
+}
+
 fn print_step(word: &str, class: Class, detail: &str) {
     let class = match class {
         Class::Routine => "",
@@ -187,6 +223,8 @@ pub(super) fn print_note(note: &Note) {
 struct Shown<'a> {
     node: &'a NodeState,
     storage: Vec<ShownStorage<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<ShownTunnel<'a>>,
     guests: Vec<ShownGuest<'a>>,
     unmanaged: &'a [felhom_shared::report::UnmanagedGuest],
 }
@@ -209,6 +247,17 @@ struct ShownStorage<'a> {
     outcome: Outcome,
     steps: Vec<ShownStep>,
     notes: &'a [Note],
+}
+
+#[derive(Serialize)]
+struct ShownTunnel<'a> {
+    readiness: TunnelReadiness,
+    outcome: Option<Outcome>,
+    version: Option<&'a str>,
+    on_trial: bool,
+    steps: Vec<ShownStep>,
+    notes: &'a [Note],
+    foreign: &'a [ForeignTunnel],
 }
 
 #[derive(Serialize)]
@@ -245,6 +294,19 @@ impl<'a> Shown<'a> {
             notes: &storage.notes,
         });
         let storage = storage.collect();
-        Self { node: &observed.node, storage, guests: guests.collect(), unmanaged: &plan.unmanaged }
+        let tunnel = plan.tunnel.as_ref().map(|tunnel| ShownTunnel {
+            readiness: tunnel.readiness,
+            outcome: tunnel.desired.then_some(tunnel.outcome),
+            version: tunnel.version.as_deref(),
+            on_trial: tunnel.on_trial,
+            steps: tunnel
+                .steps
+                .iter()
+                .map(|step| ShownStep { step: step.word(), class: step.class(), detail: step.to_string() })
+                .collect(),
+            notes: &tunnel.notes,
+            foreign: &tunnel.foreign,
+        });
+        Self { node: &observed.node, storage, tunnel, guests: guests.collect(), unmanaged: &plan.unmanaged }
     }
 }

@@ -16,6 +16,7 @@ use crate::host::block::BlockDevices;
 use crate::metrics::Textfile;
 use crate::ops::Ops;
 use crate::resources::storage::Attached;
+use crate::resources::tunnel::Watch;
 use crate::state::State;
 
 pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
@@ -32,7 +33,8 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     tracing::info!(host.id = %config.host_id, "felhom-agent {} starts", env!("CARGO_PKG_VERSION"));
     block_on(async move {
         let drives = Attached::of(BlockDevices::new(&config.drives_root));
-        let cycle = cycle.with_drives(drives, config.drives_root);
+        let tunnel = Watch::of(&config.drives_root, config.tunnel.metrics);
+        let cycle = cycle.with_drives(drives, config.drives_root).with_tunnel(tunnel);
         let metrics = config.metrics.textfile.map(Textfile::new);
         let daemon = Daemon::new(config.host_id, hub, pve, state, cycle)
             .with_metrics(metrics)

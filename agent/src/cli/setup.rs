@@ -37,7 +37,9 @@ pub enum CliError {
         "no document is in force yet: the hub has not published one, or `felhom-agent run` has not fetched it"
     )]
     NoDocument,
-    #[error("no guest and no storage {0:?} in the document in force; `felhom-agent status` lists them")]
+    #[error(
+        "the document in force names no guest and no storage {0:?}, and there is no such tunnel; `felhom-agent status` lists what there is"
+    )]
     NoItem(String),
     #[error("another agent runs on this state (it holds {0})")]
     Locked(PathBuf),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use felhom_shared::drive::DriveReport;
-use felhom_shared::report::{HostState, NodeState, StorageReport};
+use felhom_shared::report::{HostState, NodeState, StorageReport, TunnelReport};
 
 use super::paint::{Tone, clean, json, line, outcome, paint};
 use super::setup::state_to_read;
@@ -59,6 +59,7 @@ fn print(report: &HostState) {
         line(&paint(Tone::Quiet, &format!("{:>9}  {}  unmanaged", guest.vmid, guest.name)));
     }
     report.storage.iter().for_each(storage);
+    report.tunnel.iter().for_each(tunnel);
     report.drives.iter().for_each(drive);
     for pending in &report.ops.pending {
         line(&paint(Tone::Busy, &format!("to be signed: {}", clean(&pending.text))));
@@ -85,6 +86,23 @@ fn storage(storage: &StorageReport) {
     ));
     for note in &storage.notes {
         line(&format!("           {}: {}", note.code, clean(&note.text)));
+    }
+}
+
+fn tunnel(tunnel: &TunnelReport) {
+    let name = paint(Tone::Bold, "tunnel");
+    let version =
+        tunnel.version.as_deref().map(|version| format!("cloudflared {version}  ")).unwrap_or_default();
+    let standing = tunnel.outcome.map_or_else(|| paint(Tone::Quiet, "not in the document"), outcome);
+    line(&format!("{:>9}  {name}  {}{standing}", tunnel.readiness.word(), clean(&version)));
+    for note in &tunnel.notes {
+        line(&format!("           {}: {}", note.code, clean(&note.text)));
+    }
+    for foreign in &tunnel.foreign {
+        line(&paint(
+            Tone::Quiet,
+            &format!("           {}  another tunnel, left alone", clean(&foreign.unit)),
+        ));
     }
 }
 

@@ -84,7 +84,13 @@ pub(super) async fn report_progress(
 ) -> Infallible {
     while under_way.changed().await.is_ok() {
         let Some(state) = under_way.borrow_and_update().clone() else { continue };
-        let report = report(pve, gauges, node.as_ref(), CycleEnd { state, cost: CycleCost::default() }).await;
+        let report = report(
+            pve,
+            gauges,
+            node.as_ref(),
+            CycleEnd { state, cost: CycleCost::default(), tunnel_connections: None },
+        )
+        .await;
         if let Err(error) = hub.report(&report).await {
             tracing::debug!(code = error.code(), "progress not delivered: {error}");
         }
@@ -98,6 +104,7 @@ pub(super) async fn report(
     node: Option<&NodeName>,
     end: CycleEnd,
 ) -> HostReport {
-    let metrics = gauges.read(pve, node, end.cost).await;
+    let mut metrics = gauges.read(pve, node, end.cost).await;
+    metrics.tunnel_connections = end.tunnel_connections;
     HostReport { version: REPORT_VERSION, sent_at: Timestamp::now(), metrics, state: end.state }
 }

@@ -36,6 +36,7 @@ impl Daemon {
         ops.take_seen(answer.ledger_seen.as_ref(), now)?;
         ops.take_keysets(&answer.keysets, now)?;
         self.offer(&answer)?;
+        self.cycle.take_secrets(&answer)?;
         let accepted = self.state.accepted()?;
         let told = ops.take_ops(&answer.ops, accepted.as_ref().map(|accepted| &accepted.desired), now)?;
         if told.iter().any(|(_, receipt)| receipt.state == QueueState::Rejected) {
@@ -88,6 +89,7 @@ impl Daemon {
 
     /// The hub has answered.
     pub(super) fn heard(&mut self) {
+        self.cycle.hub_heard();
         if let Some(metrics) = &mut self.metrics {
             metrics.heard();
         }

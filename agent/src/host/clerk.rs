@@ -1,4 +1,4 @@
-//! `felhom-host`: does what the agent asks for drives. Root, without a network, started by systemd when something is asked.
+//! `felhom-host`: does what the agent asks for drives and the tunnel. Root, without a network, started by systemd when something is asked.
 //!
 //! It believes nothing of a request but what it names. The drive is looked for again, and is left alone when it cannot be
 //! told from another, belongs to the box, is held by anything or is mounted elsewhere. It unmounts only what is mounted
@@ -24,12 +24,12 @@ use super::mount_unit;
 use crate::observe::Reading;
 use crate::resources::storage::detect;
 
-const UNITS: &str = "etc/systemd/system";
+pub(crate) const UNITS: &str = "etc/systemd/system";
 /// More than any request has: an envelope, and the keysets before it.
 const REQUEST_BYTES_MAX: u64 = 64 * ENVELOPE_BYTES_MAX as u64;
 
-/// Runs a tool of the host; its words when it fails.
-pub type RunTool<'a> = &'a dyn Fn(&str, &[&str]) -> Result<(), String>;
+/// Runs a tool of the host: what it prints, or its words when it fails.
+pub type RunTool<'a> = &'a dyn Fn(&str, &[&str]) -> Result<String, String>;
 
 /// Who does it.
 pub struct Clerk<'a> {
@@ -42,10 +42,10 @@ pub struct Clerk<'a> {
 }
 
 /// Runs a tool and waits for it.
-pub fn run_tool(program: &str, args: &[&str]) -> Result<(), String> {
+pub fn run_tool(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(format!("{program} {}: {} ({})", args.join(" "), said.trim(), output.status))
@@ -92,6 +92,7 @@ impl Clerk<'_> {
     /// Does one thing, or says why not.
     pub fn execute(&self, command: &HostCommand) -> Result<Answer, Failure> {
         match command {
+            HostCommand::Tunnel(tunnel) => return self.tunnel(tunnel),
             HostCommand::ReadHead(read) => return self.read_head(&read.durable_id).map(Answer::Head),
             HostCommand::FormatDrive(format) => self.format(format)?,
             HostCommand::MountDrive(mount) => self.mount(mount)?,
@@ -241,7 +242,7 @@ impl Clerk<'_> {
     }
 
     fn run(&self, program: &str, args: &[&str]) -> Result<(), Failure> {
-        (self.tool)(program, args).map_err(|said| failed("mount_failed", said))
+        (self.tool)(program, args).map(drop).map_err(|said| failed("mount_failed", said))
     }
 }
 
@@ -255,7 +256,7 @@ fn remove(request: &Path) -> io::Result<()> {
 }
 
 /// Writes a file unless it says that already; whether it did.
-fn put(path: &Path, text: &str) -> io::Result<bool> {
+pub(super) fn put(path: &Path, text: &str) -> io::Result<bool> {
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(false);
     }

@@ -1,9 +1,10 @@
-//! What the agent may ask to be done to the host's drives: a closed set of values, done by `felhom-host`, which is root and
-//! has no network.
+//! What the agent may ask to be done to the host: a closed set of values, done by `felhom-host`, which is root and has no
+//! network.
 //!
 //! A request names a file system by its UUID and a storage by its name. It names no device, no path and no option, so that
 //! whoever speaks for the agent can mount a drive below `/mnt/felhom` and write a marker there. To format one it takes a
-//! signature, which `felhom-host` checks itself.
+//! signature, which `felhom-host` checks itself. The tunnel's token passes through it, in a file that only root reads and
+//! that is gone when the answer is there.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,14 +16,18 @@ use felhom_shared::report::Failure;
 use felhom_shared::signed::HeadDigest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::desk::{Desk, Unanswered};
 use super::marker::Marker;
+use super::tunnel::{TunnelCommand, UnitState};
 
 /// The watched folder within the agent's state folder.
 pub const REQUESTS: &str = "host";
 /// Where answers lie: [`Answer`] as JSON.
 pub const ANSWERS: &str = "host-answers";
+/// No storage's name ends so.
+const TUNNEL: &str = "tunnel-";
 /// A drive that is being checked after a crash takes its time to mount, and a large one to be formatted.
 const DESK: Desk = Desk { requests: REQUESTS, answers: ANSWERS, patience: Duration::from_secs(240) };
 
@@ -44,6 +49,8 @@ pub enum HostCommand {
     ReadHead(ReadHead),
     /// Make a new file system on a drive, on the word of a signature.
     FormatDrive(SignedFormat),
+    /// Change the Cloudflare tunnel, on trial.
+    Tunnel(TunnelCommand),
 }
 
 /// What came of it.
@@ -56,6 +63,8 @@ pub enum Answer {
     Failed(Failure),
     /// What was read.
     Head(DriveHead),
+    /// What systemd says of the tunnel.
+    Tunnel(UnitState),
 }
 
 /// The ends of a drive.
@@ -121,22 +130,23 @@ pub struct MarkDrive {
 }
 
 impl HostCommand {
-    /// About which storage it is.
-    #[must_use]
-    pub fn storage(&self) -> &StorageId {
-        match self {
+    /// What its request is called: one thing at a time is asked about a storage, and about the tunnel.
+    fn name(&self) -> &str {
+        let storage = match self {
             Self::MountDrive(mount) => &mount.storage,
             Self::UnmountDrive(unmount) | Self::ReleaseDrive(unmount) => &unmount.storage,
             Self::MarkDrive(mark) | Self::RemarkDrive(mark) => &mark.marker.storage,
             Self::ReadHead(read) => &read.storage,
             Self::FormatDrive(format) => &format.storage,
-        }
+            Self::Tunnel(_) => return TUNNEL,
+        };
+        storage.as_str()
     }
 
     /// Asks for it, and waits for the end of it.
     pub async fn ask(&self, state_dir: &Path) -> Result<Answer, Failure> {
-        let request = serde_json::to_vec(self).expect("a command is plain data");
-        match DESK.ask(state_dir, self.storage().as_str(), &request).await {
+        let request = Zeroizing::new(serde_json::to_vec(self).expect("a command is plain data"));
+        match DESK.ask(state_dir, self.name(), &request).await {
             Ok(None) => Ok(Answer::Done),
             Ok(Some(text)) => match serde_json::from_str(&text).unwrap_or(Answer::Failed(not_done(text))) {
                 Answer::Failed(failure) => Err(failure),

@@ -139,7 +139,7 @@ impl Clerk<'_> {
 
     fn make(&self, device: &Path, name: &str, filesystem: Filesystem, uuid: Uuid) -> Result<(), Failure> {
         let run = |program: &str, args: &[&str]| {
-            (self.tool)(program, args).map_err(|said| failed("format_failed", said))
+            (self.tool)(program, args).map(drop).map_err(|said| failed("format_failed", said))
         };
         let device = device.display().to_string();
         run("wipefs", &["--all", "--quiet", "--", &device])?;

@@ -9,4 +9,5 @@ pub mod device_events;
 pub mod format;
 pub mod marker;
 mod mount_unit;
+pub mod tunnel;
 pub mod unfinished;

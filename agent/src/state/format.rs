@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use super::{SCHEMA, StateError};
 
 /// The newest format that is understood.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Looks before anything is written, so that a file that is refused stays byte for byte as it was.
 pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), StateError> {
@@ -22,7 +22,7 @@ pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<(), S
     Ok(())
 }
 
-/// Until format 1 only guests had steps. The table is made anew, because a column cannot become one that may be empty.
+/// Format 3 has the tunnel's steps in its journal, which an older agent cannot read. Until format 1 only guests had steps. The table is made anew, because a column cannot become one that may be empty.
 const TO_FORMAT_2: &str = "
 ALTER TABLE journal RENAME TO journal_1;
 DROP INDEX journal_open;

@@ -280,6 +280,7 @@ fn read_item((item, vmid, kind): (String, Option<u32>, Option<String>)) -> Resul
             Ok(Item::Guest { guest_id, vmid: Vmid::new(vmid).map_err(damaged)?, kind: read_word(&kind)? })
         }
         (ItemId::Storage(storage), None, None) => Ok(Item::Storage(storage)),
+        (ItemId::Tunnel, None, None) => Ok(Item::Tunnel),
         (item, ..) => Err(damaged(format!("{item} has the wrong number or kind"))),
     }
 }

@@ -7,6 +7,7 @@ mod guest;
 mod maintenance;
 mod parse;
 mod storage;
+mod tunnel;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,10 @@ pub use guest::{
 pub use maintenance::{Weekday, Window};
 pub use parse::{DesiredError, digest};
 pub use storage::{ContentType, DriveClass, Filesystem, StorageAction, StorageRole, StorageSpec};
+pub use tunnel::TunnelSpec;
 
 use crate::id::Label;
+use crate::secret::SecretRef;
 
 /// The version of the document this crate reads and writes.
 pub const DESIRED_VERSION: u32 = 1;
@@ -40,6 +43,16 @@ pub struct DesiredState {
     /// Drives and the storages they become. One that is missing here is left as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<StorageSpec>,
+    /// The Cloudflare tunnel. Without this section one that is there is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelSpec>,
+}
+
+impl DesiredState {
+    /// Every secret that it names. Their values travel beside it.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        self.tunnel.iter().filter_map(|tunnel| tunnel.token.as_ref())
+    }
 }
 
 /// Who the box is, for people. Authority never comes from here.

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::storage;
 use super::{Checksum, DESIRED_VERSION, DesiredState, GuestKind, GuestSpec, MountSource, Source, Window};
+use super::{storage, tunnel};
 use crate::limits::{CORES_MAX, DESIRED_BYTES_MAX, GUESTS_MAX, MEMORY_MIB_MAX, VOLUME_GIB_MAX};
 
 /// Why a document is not a desired state. [`DesiredError::code`] is stable.
@@ -110,7 +110,8 @@ impl DesiredState {
             }
             check_guest(&at, guest)?;
         }
-        storage::check(&self.storage)
+        storage::check(&self.storage)?;
+        tunnel::check(self.tunnel.as_ref())
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Metrics {
     /// The last cycle's cost.
     #[serde(default)]
     pub cycle: CycleCost,
+    /// The tunnel's connections to Cloudflare; none where no tunnel was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_connections: Option<u32>,
 }
 
 /// How full a storage is.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use felhom_shared::desired::{
     Checksum, ChecksumAlgorithm, CloneOf, ContentType, DesiredState, Disk, DriveClass, Features, Filesystem,
     GuestKind, GuestSpec, Identity, Mount, MountSource, Network, Power, Presence, Source, Startup,
-    StorageAction, StorageRole, StorageSpec, StoredFile, Weekday, Window,
+    StorageAction, StorageRole, StorageSpec, StoredFile, TunnelSpec, Weekday, Window,
 };
 use felhom_shared::drive::{DurableId, Hardware};
-use felhom_shared::id::{FileName, Label, StorageId, Tag};
+use felhom_shared::id::{FileName, Label, Sha256Hex, StorageId, Tag};
+use felhom_shared::secret::{SecretName, SecretRef};
 use jiff::civil::time;
 
 use super::{guest_id, uuid, vmid};
@@ -33,6 +34,15 @@ pub(crate) fn everything() -> DesiredState {
         }),
         guests: vec![container(), machine(), full_clone(), linked_clone(), privileged(), going()],
         storage: storages(),
+        tunnel: Some(TunnelSpec {
+            presence: Presence::Present,
+            token: Some(SecretRef {
+                secret: SecretName::new("tunnel-token").unwrap(),
+                sha256: Sha256Hex::of(b"a token"),
+            }),
+            program_sha256: Some(Sha256Hex::of(b"a program")),
+            revert_after_s: 90,
+        }),
     }
 }
 
@@ -101,6 +111,7 @@ pub(crate) fn least() -> DesiredState {
         maintenance_window: None,
         guests: vec![guest],
         storage: Vec::new(),
+        tunnel: None,
     }
 }
 

@@ -1,8 +1,11 @@
 //! Events, polls, envelopes and errors.
 
+use std::collections::BTreeMap;
+
 use felhom_shared::event::{Event, Severity};
 use felhom_shared::id::{EventId, Generation, HostId, OutboxId};
 use felhom_shared::report::LedgerHead;
+use felhom_shared::secret::{SecretName, SecretValue};
 use felhom_shared::signed::OpId;
 use felhom_shared::wire::{
     ApiError, ControlEnvelope, EventsPost, OpReceipt, PollAnswer, PollQuery, QueueState, QueuedOp,
@@ -53,6 +56,7 @@ pub(crate) fn poll_answer() -> PollAnswer {
         host_id: HostId(uuid(0xf0)),
         generation: Some(Generation(8)),
         desired: Some(RawValue::from_string(document.to_owned()).unwrap()),
+        secrets: [(SecretName::new("tunnel-token").unwrap(), SecretValue::new("eyJhIjoi").unwrap())].into(),
         ops: vec![QueuedOp { op_id: OpId::of(b"an envelope"), blob: "an envelope".to_owned() }],
         keysets: vec!["another".to_owned()],
         ledger_seen: Some(LedgerHead { seq: 12, head: "1e".repeat(32) }),
@@ -75,6 +79,7 @@ pub(crate) fn poll_answer_of_ops() -> PollAnswer {
     PollAnswer {
         generation: None,
         desired: None,
+        secrets: BTreeMap::new(),
         keysets: Vec::new(),
         ledger_seen: None,
         blocked: false,

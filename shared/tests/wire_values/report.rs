@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{GuestKind, StorageRole};
 use felhom_shared::drive::{Content, DriveReport, DurableId, Hardware};
-use felhom_shared::id::{Generation, HostId, NodeName, StorageId};
+use felhom_shared::id::{Generation, HostId, NodeName, Sha256Hex, StorageId};
 use felhom_shared::report::{
-    Class, CycleCost, DocumentRefusal, Failure, GenerationState, GuestReport, HostReport, HostState,
-    LedgerHead, Metrics, NodeState, Note, NoteKind, Observed, OpsState, Outcome, PendingOp, Readiness,
-    Receipt, ReceiptState, StepOutcome, StepReport, StorageReport, StorageUse, UnmanagedGuest,
+    Class, CycleCost, DocumentRefusal, Failure, ForeignTunnel, GenerationState, GuestReport, HostReport,
+    HostState, LedgerHead, Metrics, NodeState, Note, NoteKind, Observed, OpsState, Outcome, PendingOp,
+    Readiness, Receipt, ReceiptState, StepOutcome, StepReport, StorageReport, StorageUse, TunnelReadiness,
+    TunnelReport, UnmanagedGuest,
 };
 
 use super::{at, guest_id, uuid, vmid};
@@ -86,6 +87,7 @@ pub(crate) fn present() -> HostReport {
             ],
             storage: storages(),
             drives: drives(),
+            tunnel: Some(tunnel()),
             journal_open: 1,
             ops: OpsState {
                 keyset_version: Some(2),
@@ -104,6 +106,29 @@ pub(crate) fn present() -> HostReport {
     }
 }
 
+/// One with everything said of it.
+fn tunnel() -> TunnelReport {
+    TunnelReport {
+        outcome: Some(Outcome::Converging),
+        readiness: TunnelReadiness::Unconnected,
+        token_sha256: Some(Sha256Hex::of(b"a token")),
+        program_sha256: Some(Sha256Hex::of(b"a program")),
+        version: Some("2026.11.0".to_owned()),
+        on_trial: true,
+        steps: Vec::new(),
+        notes: vec![Note {
+            kind: NoteKind::Waiting,
+            code: "tunnel_on_trial".to_owned(),
+            text: "the new token is tried".to_owned(),
+        }],
+        foreign: vec![ForeignTunnel {
+            unit: "cloudflared.service".to_owned(),
+            token_in_unit: true,
+            updates_itself: true,
+        }],
+    }
+}
+
 fn metrics() -> Metrics {
     Metrics {
         load1: 0.25,
@@ -116,6 +141,7 @@ fn metrics() -> Metrics {
             ("usb".to_owned(), StorageUse { used_bytes: 0, total_bytes: 0, active: false }),
         ]),
         cycle: CycleCost { duration_ms: 812, requests: 9, changing_requests: 2 },
+        tunnel_connections: Some(4),
     }
 }
 
@@ -172,6 +198,7 @@ pub(crate) fn unreadable() -> HostReport {
     report.state.guests = vec![];
     report.state.unmanaged = vec![];
     report.state.drives = vec![];
+    report.state.tunnel = None;
     report.state.journal_open = 0;
     report
 }

@@ -44,7 +44,7 @@ pub async fn apply(pve: &Pve, guest: GuestAt<'_>, cleared: Cleared<'_>) -> Resul
         Step::RollbackGuest(rollback) => pve.rollback(guest, &rollback.snapshot).await.map(Some),
         Step::RestoreGuest(restore) => pve.restore_over(guest, &restore.volid).await.map(Some),
         // Nothing that the guests' API could do: `execute` asks the host, or storage's own folder.
-        Step::ClearUnfinished(_) | Step::Storage(_) => Ok(None),
+        Step::ClearUnfinished(_) | Step::Storage(_) | Step::Tunnel(_) => Ok(None),
         Step::StartGuest => pve.start(guest).await.map(Some),
         Step::ShutdownGuest { timeout_s } => pve.shutdown(guest, *timeout_s, false).await.map(Some),
         Step::RebootGuest { timeout_s } => pve.reboot(guest, *timeout_s).await.map(Some),

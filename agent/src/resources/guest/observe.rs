@@ -72,7 +72,7 @@ fn task_type(kind: GuestKind, step: &Step) -> Option<&'static str> {
         Step::RollbackGuest(_) => "qmrollback",
         Step::RestoreGuest(_) if lxc => "vzrestore",
         Step::RestoreGuest(_) => "qmrestore",
-        Step::ClearUnfinished(_) | Step::Storage(_) => return None,
+        Step::ClearUnfinished(_) | Step::Storage(_) | Step::Tunnel(_) => return None,
         Step::StartGuest if lxc => "vzstart",
         Step::StartGuest => "qmstart",
         Step::ShutdownGuest { .. } if lxc => "vzshutdown",

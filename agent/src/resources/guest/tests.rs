@@ -138,6 +138,7 @@ fn apply(seen: &mut Reading<SeenGuest>, spec: &GuestSpec, step: &Step) {
         Step::DestroyGuest(_) | Step::ClearUnfinished(_) => *seen = Reading::Absent,
         Step::FetchFile(_)
         | Step::Storage(_)
+        | Step::Tunnel(_)
         | Step::CloneGuest(_)
         | Step::RebootGuest { .. }
         | Step::RollbackGuest(_)

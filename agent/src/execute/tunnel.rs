@@ -1,0 +1,71 @@
+//! The tunnel's steps: journal, request, outcome. None of them makes a task in PVE, and each leaves the box with a tunnel that
+//! is whole, wherever it is cut short.
+
+use felhom_shared::limits::cut_text;
+use felhom_shared::report::{StepOutcome, StepReport};
+use felhom_shared::secret::SecretValue;
+use jiff::Timestamp;
+
+use super::Execution;
+use crate::host::tunnel::slots::Slots;
+use crate::item::Item;
+use crate::observe::Reading;
+use crate::resources::tunnel::apply::apply;
+use crate::resources::tunnel::plan::TunnelPlan;
+use crate::resources::tunnel::step::TunnelStep;
+use crate::state::{Boundary, JournalEntry, StateError};
+use crate::step::Step;
+
+impl Execution<'_> {
+    pub(super) async fn run_tunnel(&self, tunnel: &TunnelPlan) -> Result<Vec<StepReport>, StateError> {
+        let mut reports = Vec::with_capacity(tunnel.steps.len());
+        for action in &tunnel.steps {
+            let mut report = StepReport {
+                step: action.word().to_owned(),
+                detail: cut_text(&action.to_string()),
+                class: action.class(),
+                outcome: StepOutcome::NotAttempted,
+                upid: None,
+                error: None,
+            };
+            if reports.iter().all(|done: &StepReport| done.outcome == StepOutcome::Applied) {
+                self.run_tunnel_step(action, &mut report).await?;
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    async fn run_tunnel_step(&self, action: &TunnelStep, report: &mut StepReport) -> Result<(), StateError> {
+        let (step, now) = (Step::Tunnel(action.clone()), Timestamp::now());
+        // Before the effect: a change that is taken back must not be tried again at once, whatever happens now.
+        if let TunnelStep::RevertTunnel(revert) = action {
+            self.state.put_tunnel_attempt(revert, now)?;
+        }
+        let entry =
+            self.state.begin(&JournalEntry { item: Item::Tunnel, step: &step, cycle: self.cycle, now })?;
+        tracing::info!(step = step.word(), "tunnel: step begins: {step}");
+        let done = apply(self.state.folder(), action, self.token()).await;
+        self.state.boundary(Boundary::AfterCall);
+        (report.outcome, report.error) = match done {
+            Ok(()) => (StepOutcome::Applied, None),
+            Err(failure) => (StepOutcome::Failed, Some(failure)),
+        };
+        if let Some(error) = &report.error {
+            tracing::warn!(step = step.word(), code = error.code, "tunnel: step failed: {}", error.text);
+        }
+        self.state.end((entry, &step), report.outcome, report.error.as_ref(), Timestamp::now())
+    }
+
+    /// The token that the document names: as the hub delivered it, or as it is installed.
+    fn token(&self) -> Option<SecretValue> {
+        let named = self.desired.tunnel.as_ref()?.token.as_ref()?;
+        if let Some(value) = self.secrets.get(named) {
+            return Some(value.clone());
+        }
+        match Slots::below(self.root).token() {
+            Reading::Present(token) if token.sha256() == named.sha256 => Some(token),
+            _ => None,
+        }
+    }
+}
