@@ -143,6 +143,13 @@ impl Textfile {
             "Whether the last cycle could read the Proxmox API.",
             flag(is_readable(state)),
         );
+        if let Some(connections) = last.end.tunnel_connections {
+            text.one(
+                "tunnel_connections",
+                "Connections of the tunnel to Cloudflare.",
+                f64::from(connections),
+            );
+        }
         text.one(
             "journal_open_entries",
             "Steps of which the end is not known yet.",

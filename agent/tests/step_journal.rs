@@ -11,13 +11,14 @@ use felhom_agent::host::marker::Marker;
 use felhom_agent::resources::storage::step::{
     AssignStep, ChangeStorage, DetachStep, FormatStep, ReplaceStep, StorageStep,
 };
+use felhom_agent::resources::tunnel::step::{RevertTunnel, TunnelStep, Wanted};
 use felhom_agent::step::{
     ClearUnfinished, CloneGuest, CreateGuest, DestroyGuest, FetchFile, GrowDisk, RestoreGuest, RollbackGuest,
     SetConfig, Step,
 };
 use felhom_shared::desired::{Checksum, ChecksumAlgorithm, ContentType, Filesystem, StorageRole};
 use felhom_shared::drive::DurableId;
-use felhom_shared::id::{FileName, HostId, StorageId, Vmid};
+use felhom_shared::id::{FileName, HostId, Sha256Hex, StorageId, Vmid};
 use felhom_shared::signed::OpId;
 use uuid::Uuid;
 
@@ -88,6 +89,24 @@ fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
     })
 }
 
+fn tunnel() -> Wanted {
+    Wanted { token_sha256: Sha256Hex::of(b"a token"), program_sha256: Sha256Hex::of(b"a program") }
+}
+
+fn after_on_tunnel(step: &TunnelStep) -> Option<TunnelStep> {
+    Some(match step {
+        TunnelStep::TryTunnel(_) => TunnelStep::StopTunnel,
+        TunnelStep::StopTunnel => TunnelStep::KeepTunnel,
+        TunnelStep::KeepTunnel => TunnelStep::StartTunnel,
+        TunnelStep::StartTunnel => TunnelStep::RevertTunnel(RevertTunnel {
+            tried: Some(tunnel()),
+            hub_heard: true,
+            why: "it had no connection after 60 s".to_owned(),
+        }),
+        TunnelStep::RevertTunnel(_) => return None,
+    })
+}
+
 /// Every kind of step once; a new one does not compile until it stands here.
 fn after(step: &Step) -> Option<Step> {
     Some(match step {
@@ -130,7 +149,9 @@ fn after(step: &Step) -> Option<Step> {
             task: "UPID:pve1:00000001:00000001:66000000:vzcreate:101:felhom@pve!agent:".to_owned(),
         }),
         Step::ClearUnfinished(_) => Step::Storage(mount()),
+        Step::Storage(StorageStep::ReplaceDrive(_)) => Step::Tunnel(TunnelStep::TryTunnel(tunnel())),
         Step::Storage(step) => Step::Storage(after_on_storage(step)?),
+        Step::Tunnel(step) => Step::Tunnel(after_on_tunnel(step)?),
     })
 }
 

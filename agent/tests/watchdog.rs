@@ -157,8 +157,9 @@ async fn beside(daemon: Daemon, watch: impl AsyncFnOnce(&dyn Fn() -> u32)) {
     let beats = Rc::new(std::cell::Cell::new(0));
     let count = Rc::clone(&beats);
     let told = || beats.get();
+    let run = Box::pin(daemon.run(std::future::pending(), move || count.set(count.get() + 1)));
     tokio::select! {
-        ended = daemon.run(std::future::pending(), move || count.set(count.get() + 1)) => panic!("it ended: {ended:?}"),
+        ended = run => panic!("it ended: {ended:?}"),
         () = watch(&told) => {}
     }
 }

@@ -20,6 +20,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::error::ApiFailure;
+use crate::seal::Seal;
 use crate::state::AppState;
 use crate::store::{Store, StoreError, audit, keys};
 
@@ -85,6 +86,15 @@ impl Keys {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.pepper).expect("HMAC takes a key of any length");
         mac.update(key.expose().as_bytes());
         mac.finalize().into_bytes().into()
+    }
+
+    /// What secrets at rest are sealed with: a key of its own, drawn from the pepper.
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.pepper).expect("HMAC takes a key of any length");
+        mac.update(b"felhom/secrets/v1");
+        let key: Zeroizing<[u8; 32]> = Zeroizing::new(mac.finalize().into_bytes().into());
+        Seal::new(&key)
     }
 
     /// Forgets what was verified, because keys have changed.

@@ -19,6 +19,8 @@ pub mod poke;
 pub mod publish;
 pub mod pulse;
 pub mod router;
+mod seal;
+pub mod secrets;
 pub mod serve;
 pub mod signed;
 pub mod state;

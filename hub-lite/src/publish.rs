@@ -2,10 +2,12 @@
 //! refused where the box would refuse it.
 
 use felhom_shared::desired::{DesiredError, DesiredState, digest};
-use felhom_shared::id::Generation;
+use felhom_shared::id::{Generation, Sha256Hex};
+use felhom_shared::secret::{SecretName, SecretRef};
 use rusqlite::Connection;
 
 use crate::checks::conflict::{self, held};
+use crate::secrets;
 use crate::store::desired_history::{self, Published};
 use crate::store::hosts::Host;
 use crate::store::{StoreError, audit};
@@ -37,6 +39,20 @@ pub enum PublishError {
         /// The host.
         name: String,
     },
+    /// It names a secret that is not here.
+    #[error(
+        "the document names the secret {secret} with the SHA-256 {}…, which this hub does not hold for {name}: put it here \
+         first with `felhom-hub secret put {name} {secret}`",
+        sha256.short()
+    )]
+    SecretMissing {
+        /// Which.
+        secret: SecretName,
+        /// Of which value.
+        sha256: Sha256Hex,
+        /// The host.
+        name: String,
+    },
     /// There is nothing to resume.
     #[error("{0} is not in conflict with this hub; use `felhom-hub desired publish {0} FILE`")]
     NoConflict(String),
@@ -55,6 +71,7 @@ impl PublishError {
             Self::Unchanged(_) => "unchanged",
             Self::Conflict { .. } => "conflict",
             Self::NoConflict(_) => "no_conflict",
+            Self::SecretMissing { .. } => "secret_missing",
             Self::Store(_) => "store_failed",
         }
     }
@@ -98,6 +115,10 @@ pub fn publish(
             return Err(PublishError::EmptyOverNonempty(current.generation));
         }
     }
+    if let Some(missing) = secrets::missing(sql, host.host_id, &state)? {
+        let SecretRef { secret, sha256 } = missing;
+        return Err(PublishError::SecretMissing { secret, sha256, name: host.name.clone() });
+    }
     let newest = host.desired.max(if resume { host.received } else { None });
     let document = Published {
         generation: newest.unwrap_or(Generation(0)).next(),
@@ -106,6 +127,7 @@ pub fn publish(
         author: author.name.clone(),
         note: author.note.clone(),
         published_at_ms: crate::clock::now_ms(),
+        secrets: state.secrets().cloned().collect(),
     };
     desired_history::publish(sql, host.host_id, &document)?;
     let deed = if resume { "desired_resumed" } else { "desired_published" };

@@ -98,11 +98,15 @@ impl AppState {
                 .then(|| poll::Frame::of(self, news.host_id, news.intent.paused))
         };
         let news: Vec<_> = news.into_iter().map(|news| (frame(&news), news)).collect();
+        let keys = self.keys.clone();
         let answers = self.store.read(move |sql| {
             let answer = |(frame, news): (Option<poll::Frame>, OtherIntent)| -> Result<_, StoreError> {
                 let Some(frame) = frame else { return Ok((news, None)) };
-                let document = desired_history::current_document(sql, news.host_id)?;
-                Ok((news, document.map(|document| frame.around(&News::of(document)))))
+                let Some(document) = desired_history::current_document(sql, news.host_id)? else {
+                    return Ok((news, None));
+                };
+                let answer = frame.around(&News::of(sql, &keys, news.host_id, document)?);
+                Ok((news, Some(answer)))
             };
             news.into_iter().map(answer).collect::<Result<Vec<_>, _>>()
         });

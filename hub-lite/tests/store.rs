@@ -189,6 +189,7 @@ async fn the_overview_tells_silence_from_not_understood_from_a_summary() {
         node_unreadable: None,
         outcomes: BTreeMap::from([(Outcome::Converged, 3), (Outcome::Held, 1)]),
         storage: BTreeMap::from([(Outcome::Waiting, 1)]),
+        tunnel: None,
         unmanaged: 2,
         journal_open: 0,
         to_sign: 0,
@@ -292,6 +293,7 @@ async fn a_database_of_the_first_schema_goes_on() {
             add(sql, "box")?;
             let undo =
                 "DROP TABLE signed_ops; DROP TABLE keysets; DROP TABLE ledger_heads; DROP INDEX audit_host;
+                        DROP TABLE secrets; ALTER TABLE desired_history DROP COLUMN secrets;
                         PRAGMA user_version = 1;";
             Ok(sql.execute_batch(undo)?)
         });

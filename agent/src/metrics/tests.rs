@@ -44,10 +44,15 @@ fn end(node: NodeState, guests: Vec<GuestReport>) -> CycleEnd {
         unmanaged: Vec::new(),
         storage: Vec::new(),
         drives: Vec::new(),
+        tunnel: None,
         journal_open: 2,
         ops: felhom_shared::report::OpsState::default(),
     };
-    CycleEnd { state, cost: CycleCost { duration_ms: 1250, ..CycleCost::default() } }
+    CycleEnd {
+        state,
+        cost: CycleCost { duration_ms: 1250, ..CycleCost::default() },
+        tunnel_connections: None,
+    }
 }
 
 /// What node-exporter would read after these cycles.

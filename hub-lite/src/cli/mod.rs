@@ -8,6 +8,7 @@ mod host;
 mod keyset;
 mod operator;
 mod ops;
+mod secret;
 mod serve;
 mod show;
 
@@ -62,6 +63,9 @@ enum Command {
     /// Desired states: diff, publish, show, history, resume.
     #[command(subcommand)]
     Desired(desired::DesiredCommand),
+    /// Secrets that documents name, as a tunnel's token.
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Operators who may log in to the pages, and the keys of their programs.
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -124,6 +128,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Command::Serve(serve) => serve::serve(cli, serve),
         Command::Host(command) => host::run(cli, command),
         Command::Desired(command) => desired::run(cli, command),
+        Command::Secret(command) => secret::run(cli, command),
         Command::Operator(command) => operator::run(cli, command),
         Command::Ops(ops) => ops::run(cli, ops),
         Command::Keyset(command) => keyset::run(cli, command),

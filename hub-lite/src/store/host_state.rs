@@ -56,6 +56,9 @@ pub struct Summary {
     /// How many storages stand where.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub storage: BTreeMap<Outcome, u32>,
+    /// Where the tunnel stands, where the document speaks of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Outcome>,
     /// Guests on the node that are not ours.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unmanaged: u32,
@@ -89,6 +92,7 @@ impl Summary {
             },
             outcomes,
             storage,
+            tunnel: state.tunnel.as_ref().and_then(|tunnel| tunnel.outcome),
             unmanaged: u32::try_from(state.unmanaged.len()).unwrap_or(u32::MAX),
             journal_open: state.journal_open,
             to_sign: u32::try_from(state.ops.pending.len()).unwrap_or(u32::MAX),

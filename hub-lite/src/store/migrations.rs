@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{
     StoreError, audit, desired_history, events, host_metrics, host_reports, host_state, hosts, keys, keysets,
-    ledger_heads, operators, sessions, signed_ops,
+    ledger_heads, operators, secrets, sessions, signed_ops,
 };
 
 /// Every step, in order. `user_version` counts those that have run.
@@ -22,6 +22,7 @@ const STEPS: &[&[&str]] = &[
         audit::SCHEMA,
     ],
     &[signed_ops::SCHEMA, keysets::SCHEMA, ledger_heads::SCHEMA, audit::BY_HOST],
+    &[secrets::SCHEMA, desired_history::SECRETS],
 ];
 
 /// The newest schema that this hub knows, unless `found` is newer.

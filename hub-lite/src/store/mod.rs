@@ -18,6 +18,7 @@ pub mod ledger_heads;
 mod migrations;
 pub mod operators;
 mod pool;
+pub mod secrets;
 pub mod sessions;
 pub mod signed_ops;
 mod writer;

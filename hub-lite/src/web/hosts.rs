@@ -144,7 +144,9 @@ impl Rank {
         let has = |outcomes: &[Outcome]| {
             summary.is_some_and(|summary| {
                 outcomes.iter().any(|outcome| {
-                    summary.outcomes.contains_key(outcome) || summary.storage.contains_key(outcome)
+                    summary.outcomes.contains_key(outcome)
+                        || summary.storage.contains_key(outcome)
+                        || summary.tunnel == Some(*outcome)
                 })
             })
         };

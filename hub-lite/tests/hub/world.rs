@@ -246,6 +246,7 @@ pub(crate) fn report(host_id: HostId, number: u64) -> HostReport {
         unmanaged: vec![],
         storage: Vec::new(),
         drives: Vec::new(),
+        tunnel: None,
         journal_open: number,
         ops: OpsState::default(),
     };

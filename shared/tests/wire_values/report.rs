@@ -109,7 +109,7 @@ pub(crate) fn present() -> HostReport {
 /// One with everything said of it.
 fn tunnel() -> TunnelReport {
     TunnelReport {
-        outcome: Some(Outcome::Converging),
+        outcome: Some(Outcome::Waiting),
         readiness: TunnelReadiness::Unconnected,
         token_sha256: Some(Sha256Hex::of(b"a token")),
         program_sha256: Some(Sha256Hex::of(b"a program")),

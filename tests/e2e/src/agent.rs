@@ -10,12 +10,14 @@ use felhom_agent::cycle::{Cycle, CycleEnd};
 use felhom_agent::host::block::BlockDevices;
 use felhom_agent::ops::Ops;
 use felhom_agent::resources::storage::Attached;
+use felhom_agent::resources::tunnel::Watch;
 use felhom_agent::state::{Boundary, State};
 use felhom_shared::desired::{DesiredState, digest};
 use felhom_shared::id::Generation;
 use felhom_shared::report::{GuestReport, Outcome};
+use felhom_shared::secret::{SecretName, SecretValue};
 use felhom_shared::signed::OpId;
-use felhom_shared::wire::{OpReceipt, QueueState, QueuedOp};
+use felhom_shared::wire::{OpReceipt, PollAnswer, QueueState, QueuedOp};
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
@@ -70,7 +72,8 @@ impl Agent {
             let _inside = runtime.enter();
             Attached::of(BlockDevices::new(&root))
         };
-        let cycle = cycle.with_drives(drives, root);
+        let tunnel = Watch::of(&root, house.tunnel_metrics());
+        let cycle = cycle.with_drives(drives, root).with_tunnel(tunnel);
         Self { runtime, cycle, state }
     }
 
@@ -93,6 +96,29 @@ impl Agent {
         let told = self.cycle.ops().take_ops(&[queued], desired, Timestamp::now());
         let mut told = told.expect("the state writes");
         told.pop().map_or(OpReceipt { state: QueueState::Queued, code: None, text: None }, |(_, told)| told)
+    }
+
+    /// Delivers a secret with the document in force, as the hub would.
+    pub fn deliver(&mut self, name: &str, value: &str) {
+        let name = SecretName::new(name).expect("a secret's name");
+        let value = SecretValue::new(value).expect("a secret");
+        let answer = PollAnswer {
+            host_id: host_id(),
+            generation: None,
+            desired: None,
+            secrets: [(name, value)].into(),
+            ops: Vec::new(),
+            keysets: Vec::new(),
+            ledger_seen: None,
+            poll_interval_s: 60,
+            blocked: false,
+        };
+        self.cycle.take_secrets(&answer).expect("the state reads");
+    }
+
+    /// The hub has answered something.
+    pub fn hear_hub(&mut self) {
+        self.cycle.hub_heard();
     }
 
     /// Signed operations.

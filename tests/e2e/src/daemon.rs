@@ -9,6 +9,8 @@ use felhom_agent::cycle::Cycle;
 use felhom_agent::daemon::Daemon;
 use felhom_agent::hub::Hub;
 use felhom_agent::ops::Ops;
+use felhom_agent::resources::storage::Attached;
+use felhom_agent::resources::tunnel::Watch;
 use felhom_agent::state::{Boundary, State};
 use felhom_agent::tls::{PinSource, client_config, parse_pin};
 use felhom_shared::id::HostId;
@@ -56,6 +58,7 @@ impl House {
         let hub = Hub::new(url, &key, tls).expect("a client can be made");
         let (pve, folder, budget) = (self.pve(), self.state_dir(), self.budget_per_hour);
         let genesis = self.genesis.as_ref().map(|(digest, _)| digest.clone());
+        let watch = self.has_tunnel().then(|| (self.control().host_root(), self.tunnel_metrics()));
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -66,6 +69,13 @@ impl House {
             let state = State::open(&folder).expect("the state opens").with_probe(probe());
             let ops = Ops::new(host_id, genesis, state.clone());
             let cycle = Cycle::new(pve.clone(), state.clone(), ops, Self::observer(&pve), budget);
+            let cycle = match watch {
+                Some((root, metrics)) => {
+                    let watch = Watch::of(&root, metrics);
+                    cycle.with_drives(Attached::none(), root).with_tunnel(watch)
+                }
+                None => cycle,
+            };
             let daemon = Daemon::new(host_id, hub, pve, state, cycle);
             ready.send(()).expect("the test waits for this");
             let stop = async move {

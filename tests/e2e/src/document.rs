@@ -31,7 +31,14 @@ pub fn guest_id(vmid: u32) -> GuestId {
 pub fn document(guests: impl IntoIterator<Item = GuestSpec>) -> DesiredState {
     let guests = guests.into_iter().collect();
     let identity = Identity { name: label("test-house"), customer: None };
-    DesiredState { version: DESIRED_VERSION, identity, maintenance_window: None, guests, storage: Vec::new() }
+    DesiredState {
+        version: DESIRED_VERSION,
+        identity,
+        maintenance_window: None,
+        guests,
+        storage: Vec::new(),
+        tunnel: None,
+    }
 }
 
 /// A window that is open at every hour of every day.

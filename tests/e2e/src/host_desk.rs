@@ -12,6 +12,8 @@ use felhom_agent::host::clerk::Clerk;
 use felhom_agent::host::command::REQUESTS;
 use felhom_agent::host::format::Trust;
 
+use crate::tunnel_unit::TunnelUnit;
+
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// What systemd does to the double's host.
@@ -43,10 +45,13 @@ pub enum MountChange {
 /// Answers what lies on the desk now.
 pub fn serve_once(
     state_dir: &Path,
-    (root, trust): (&Path, Option<&Trust>),
+    (root, trust, tunnel): (&Path, Option<&Trust>, Option<&TunnelUnit>),
     change: &dyn Fn(MountChange) -> Result<(), String>,
 ) {
-    let tool = |program: &str, args: &[&str]| run_tool(root, program, args, change);
+    let tool = |program: &str, args: &[&str]| match tunnel {
+        Some(tunnel) if program == "systemctl" && TunnelUnit::is_meant(args) => tunnel.systemctl(args),
+        _ => run_tool(root, program, args, change),
+    };
     let served = Clerk { root, tool: &tool, trust }.serve(state_dir);
     // The folder goes with its test.
     let _ = served;
@@ -54,6 +59,16 @@ pub fn serve_once(
 
 /// `systemctl start UNIT` and its like, as far as the clerk calls them.
 pub fn run_tool(
+    root: &Path,
+    program: &str,
+    args: &[&str],
+    change: &dyn Fn(MountChange) -> Result<(), String>,
+) -> Result<String, String> {
+    let done = do_tool(root, program, args, change);
+    done.map(|()| String::new())
+}
+
+fn do_tool(
     root: &Path,
     program: &str,
     args: &[&str],
@@ -122,7 +137,12 @@ pub struct HostDesk {
 impl HostDesk {
     /// Opens it.
     #[must_use]
-    pub fn open(state_dir: &Path, control: Control, trust: Option<Trust>) -> Self {
+    pub fn open(
+        state_dir: &Path,
+        control: Control,
+        trust: Option<Trust>,
+        tunnel: Option<Arc<TunnelUnit>>,
+    ) -> Self {
         fs::create_dir_all(state_dir.join(REQUESTS)).expect("the agent's folder can be written");
         let go_on = Arc::new(AtomicBool::new(true));
         let (asked, folder) = (Arc::clone(&go_on), state_dir.to_owned());
@@ -130,7 +150,7 @@ impl HostDesk {
             let root = control.host_root();
             let change = |change| change_double(&control, change);
             while asked.load(Ordering::Relaxed) {
-                serve_once(&folder, (&root, trust.as_ref()), &change);
+                serve_once(&folder, (&root, trust.as_ref(), tunnel.as_deref()), &change);
                 std::thread::sleep(PAUSE);
             }
         });

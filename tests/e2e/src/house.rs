@@ -1,6 +1,8 @@
 //! A house: a Proxmox node, and the folder in which its agent keeps what it must not forget.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fake_pve::{Control, FakePve, LoggedRequest, Options};
@@ -8,6 +10,7 @@ use felhom_agent::host::format::Trust;
 use felhom_agent::observe::Observer;
 use felhom_agent::ops::Ops;
 use felhom_agent::pve::{ApiToken, Pve};
+use felhom_agent::resources::tunnel::METRICS;
 use felhom_agent::state::State;
 use felhom_agent::tls::{PinSource, client_config};
 use felhom_shared::desired::DesiredState;
@@ -19,6 +22,7 @@ use crate::document::host_id;
 use crate::host_desk::HostDesk;
 use crate::keyring::Keyring;
 use crate::rules;
+use crate::tunnel_unit::{TunnelUnit, install_cloudflared};
 
 /// Below PVE's own 30 s, which fake-pve does not take.
 const PVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +38,7 @@ pub struct House {
     pub(crate) budget_per_hour: u32,
     pub(crate) genesis: Option<(String, String)>,
     desk: Option<HostDesk>,
+    tunnel: Option<Arc<TunnelUnit>>,
 }
 
 impl Default for House {
@@ -55,7 +60,7 @@ impl House {
         let node = FakePve::start(options).expect("fake-pve starts on a free port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let token = node.token().to_owned();
-        Self { node, folder, token, budget_per_hour: BUDGET, genesis: None, desk: None }
+        Self { node, folder, token, budget_per_hour: BUDGET, genesis: None, desk: None, tunnel: None }
     }
 
     /// The same house, with an agent that knows PVE by this token.
@@ -79,8 +84,31 @@ impl House {
             genesis_sha256: self.genesis.as_ref().map(|(digest, _)| digest.clone()),
             memory: self.host_memory(),
         };
-        self.desk = Some(HostDesk::open(&self.state_dir(), self.control(), Some(trust)));
+        self.desk = Some(HostDesk::open(&self.state_dir(), self.control(), Some(trust), self.tunnel.clone()));
         self
+    }
+
+    /// The same house, with cloudflared installed, somebody who runs its unit, and an edge to connect to.
+    #[must_use]
+    pub fn with_tunnel(mut self) -> Self {
+        let root = self.control().host_root();
+        self.tunnel = Some(Arc::new(TunnelUnit::new(&root)));
+        install_cloudflared(&root, "2026.11.0");
+        self.with_host_desk()
+    }
+
+    /// The tunnel's unit and its edge.
+    #[must_use]
+    pub fn tunnel(&self) -> &TunnelUnit {
+        self.tunnel.as_deref().expect("a house with a tunnel")
+    }
+
+    pub(crate) fn has_tunnel(&self) -> bool {
+        self.tunnel.is_some()
+    }
+
+    pub(crate) fn tunnel_metrics(&self) -> SocketAddr {
+        self.tunnel.as_ref().map_or(METRICS, |tunnel| tunnel.metrics())
     }
 
     /// The same house, with an agent that changes at most so many guests in an hour.

@@ -27,6 +27,7 @@ mod random;
 mod real_hub;
 mod rules;
 mod talker;
+pub mod tunnel_unit;
 mod wait;
 
 pub use agent::{Agent, Killed, Told};

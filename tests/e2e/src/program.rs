@@ -68,7 +68,7 @@ impl Drop for Program {
 }
 
 /// Where a program lies, after building all of them once: cargo names only a package's own to its tests.
-fn path_of(name: &str) -> PathBuf {
+pub(crate) fn path_of(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(build).join(name)
 }

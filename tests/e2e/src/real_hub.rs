@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use felhom_hub::config::Config;
 use felhom_hub::publish::{Author, publish};
+use felhom_hub::secrets;
 use felhom_hub::serve::{self, Running};
 use felhom_hub::signed::{Uploader, hand_in, hand_in_keyset};
 use felhom_hub::state::AppState;
@@ -14,6 +15,7 @@ use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, HostId};
 use felhom_shared::key::{ApiKey, KeyKind};
 use felhom_shared::report::HostState;
+use felhom_shared::secret::{SecretName, SecretRef, SecretValue};
 use felhom_shared::wire::QueueState;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -38,7 +40,7 @@ pub struct Enrolled {
 pub struct LocalHub {
     runtime: Runtime,
     running: Option<Running>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Default for LocalHub {
@@ -58,7 +60,7 @@ impl LocalHub {
             .build()
             .expect("a runtime of its own");
         let running = runtime.block_on(serve::start(config(folder.path()))).expect("the hub starts");
-        Self { runtime, running: Some(running), _folder: folder }
+        Self { runtime, running: Some(running), folder }
     }
 
     fn running(&self) -> &Running {
@@ -94,6 +96,44 @@ impl LocalHub {
             state.reload(host_id).await.expect("the store works");
             published.generation
         })
+    }
+
+    /// Puts a secret of a host, as `felhom-hub secret put` does.
+    #[must_use]
+    pub fn put_secret(&self, host_id: HostId, name: &str, value: &str) -> SecretRef {
+        let state = self.running().state.clone();
+        let name = SecretName::new(name).expect("a secret's name");
+        let value = SecretValue::new(value).expect("a secret");
+        let keys = state.keys.clone();
+        let put = self.runtime.block_on(async {
+            let work = move |sql: &Connection| {
+                Ok(secrets::put(sql, &keys, host_id, (&name, &value), "test").expect("it is put"))
+            };
+            state.store.write(work).await
+        });
+        put.expect("the store works")
+    }
+
+    /// Why a document would not be published.
+    #[must_use]
+    pub fn refuses(&self, host_id: HostId, desired: &DesiredState) -> Option<&'static str> {
+        let bytes = serde_json::to_vec(desired).expect("a document is plain data");
+        let state = self.running().state.clone();
+        let refused = self.runtime.block_on(async {
+            let work = move |sql: &Connection| {
+                let author = Author { name: "test".to_owned(), note: None };
+                let host = hosts::get(sql, host_id)?.expect("the host was enrolled");
+                Ok(publish(sql, &host, &bytes, &author, false).err().map(|error| error.code()))
+            };
+            state.store.read(work).await
+        });
+        refused.expect("the store works")
+    }
+
+    /// Where it keeps everything.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Hands a signed operation in, as the operator's upload does.

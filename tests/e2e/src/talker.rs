@@ -49,6 +49,7 @@ fn report(host_id: HostId, number: u64) -> HostReport {
         unmanaged: vec![],
         storage: Vec::new(),
         drives: Vec::new(),
+        tunnel: None,
         journal_open: number,
         ops: OpsState::default(),
     };

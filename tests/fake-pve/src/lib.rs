@@ -18,6 +18,7 @@ mod api;
 mod auth;
 mod call;
 mod cert;
+pub mod cloudflared;
 mod control;
 mod control_http;
 mod drives;

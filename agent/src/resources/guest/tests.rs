@@ -190,10 +190,16 @@ fn host(guests: impl IntoIterator<Item = (GuestSpec, Reading<SeenGuest>)>) -> (D
         maintenance_window: None,
         guests: Vec::new(),
         storage: Vec::new(),
+        tunnel: None,
     };
     let node = NodeState::Present { node: NodeName::new("pve1").unwrap(), pve_version: "9.2".to_owned() };
-    let mut observed =
-        ObservedHost { node, guests: BTreeMap::new(), missing: BTreeMap::new(), storages: None };
+    let mut observed = ObservedHost {
+        node,
+        guests: BTreeMap::new(),
+        missing: BTreeMap::new(),
+        storages: None,
+        tunnel: None,
+    };
     for (spec, seen) in guests {
         match seen {
             Reading::Present(guest) => drop(observed.guests.insert(spec.vmid, guest)),

@@ -16,3 +16,6 @@ mod watch;
 
 pub use secrets::Secrets;
 pub use watch::{METRICS, Watch};
+
+#[cfg(test)]
+mod tests;

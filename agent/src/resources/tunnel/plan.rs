@@ -85,7 +85,6 @@ fn plan_trial(spec: Option<&TunnelSpec>, seen: &SeenTunnel, trial: TrialSeen, pl
             let text =
                 format!("a change is tried: {what} within {} s, or it is taken back", window.as_secs());
             plan.note(NoteKind::Waiting, "tunnel_on_trial", text);
-            plan.outcome = Outcome::Converging;
         }
         Verdict::Revert => {
             let why = match &tried {

@@ -23,6 +23,8 @@ pub(super) struct Known {
     #[serde(default)]
     storage: Vec<Item>,
     #[serde(default)]
+    tunnel: Option<Tunnel>,
+    #[serde(default)]
     unmanaged: Vec<IgnoredAny>,
     #[serde(default)]
     journal_open: u64,
@@ -34,6 +36,12 @@ pub(super) struct Ops {
     pub(super) ledger: Option<LedgerHead>,
     #[serde(default)]
     pending: Vec<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Tunnel {
+    #[serde(default)]
+    outcome: Option<Outcome>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +59,7 @@ impl Known {
                 NodeState::Unreadable { text, .. } => Some(text.clone()),
             },
             outcomes: tally(self.guests.iter().map(|guest| guest.outcome)),
+            tunnel: self.tunnel.as_ref().and_then(|tunnel| tunnel.outcome),
             storage: tally(self.storage.iter().map(|storage| storage.outcome)),
             unmanaged: u32::try_from(self.unmanaged.len()).unwrap_or(u32::MAX),
             journal_open: self.journal_open,

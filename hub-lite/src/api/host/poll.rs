@@ -4,6 +4,7 @@
 //! Whether the document may replace the agent's is the agent's decision; the hub answers as soon as it differs,
 //! also when its number is lower, so that a restored hub becomes visible instead of silent.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -17,15 +18,17 @@ use bytes::Bytes;
 use felhom_shared::id::{Generation, HostId};
 use felhom_shared::limits::{ENVELOPE_BYTES_MAX, KEYSETS_PER_POLL_MAX, OPS_PER_POLL_MAX, POLL_WAIT_S_MAX};
 use felhom_shared::report::LedgerHead;
+use felhom_shared::secret::{SecretName, SecretValue};
 use felhom_shared::wire::{PollQuery, QueuedOp};
 use rusqlite::Connection;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::auth::HostAuth;
+use crate::auth::{HostAuth, Keys};
 use crate::error::ApiFailure;
+use crate::secrets;
 use crate::state::AppState;
-use crate::store::desired_history::{self, Document};
+use crate::store::desired_history::{self, Document, Published};
 use crate::store::{StoreError, keysets, signed_ops};
 
 /// Most bytes of operations, and of keysets, in one answer.
@@ -134,21 +137,38 @@ pub(crate) struct News {
     document: Option<Document>,
     ops: Vec<QueuedOp>,
     keysets: Vec<String>,
+    /// With the document or not at all.
+    secrets: BTreeMap<SecretName, SecretValue>,
 }
 
 impl News {
-    pub(crate) fn of(document: Document) -> Self {
-        Self { document: Some(document), ..Self::default() }
+    /// A document with the secrets that it names.
+    pub(crate) fn of(
+        sql: &Connection,
+        keys: &Keys,
+        host_id: HostId,
+        document: Document,
+    ) -> Result<Self, StoreError> {
+        let secrets = secrets::deliver(sql, keys, host_id, &document.secrets)?;
+        Ok(Self { document: Some(document), secrets, ..Self::default() })
     }
 
     /// Published, queued or taken since the poll was woken: the agent may have just this one, and would be told it
     /// in circles.
-    fn read(sql: &Connection, host_id: HostId, query: &PollQuery, signed: bool) -> Result<Self, StoreError> {
-        let mut news = Self::default();
-        let published = desired_history::current(sql, host_id)?;
-        news.document = published
-            .filter(|published| differs(query, Some(published.generation), Some(&published.digest)))
-            .map(|published| Document { generation: published.generation, bytes: published.bytes });
+    fn read(
+        sql: &Connection,
+        keys: &Keys,
+        host_id: HostId,
+        (query, signed): (&PollQuery, bool),
+    ) -> Result<Self, StoreError> {
+        let published = desired_history::current(sql, host_id)?
+            .filter(|published| differs(query, Some(published.generation), Some(&published.digest)));
+        let mut news = match published {
+            Some(Published { generation, bytes, secrets, .. }) => {
+                Self::of(sql, keys, host_id, Document { generation, bytes, secrets })?
+            }
+            None => Self::default(),
+        };
         if signed {
             let newer = keysets::after(sql, query.keyset.unwrap_or(0), KEYSETS_PER_POLL_MAX)?;
             news.keysets = within(newer.into_iter().map(|keyset| keyset.blob), String::len);
@@ -182,7 +202,8 @@ async fn answer(
     signed: bool,
 ) -> Result<Option<Bytes>, ApiFailure> {
     let asked = query.clone();
-    let news = state.store.read(move |sql| News::read(sql, host_id, &asked, signed)).await?;
+    let keys = state.keys.clone();
+    let news = state.store.read(move |sql| News::read(sql, &keys, host_id, (&asked, signed))).await?;
     if news.is_none() {
         return Ok(None);
     }
@@ -218,6 +239,9 @@ impl Frame {
             let head = format!(",\"generation\":{},\"desired\":", document.generation);
             body.extend_from_slice(head.as_bytes());
             body.extend_from_slice(&document.bytes);
+        }
+        if !news.secrets.is_empty() {
+            member(&mut body, "secrets", &news.secrets);
         }
         if !news.ops.is_empty() {
             member(&mut body, "ops", &news.ops);
@@ -255,7 +279,7 @@ mod tests {
     use super::*;
 
     fn published(bytes: &[u8]) -> Document {
-        Document { generation: Generation(7), bytes: bytes.to_vec() }
+        Document { generation: Generation(7), bytes: bytes.to_vec(), secrets: Vec::new() }
     }
 
     #[test]
@@ -265,10 +289,12 @@ mod tests {
         let blob = "{\"op\":\"x\"}\n-----BEGIN\u{2028}\n".to_owned();
         let ops = vec![QueuedOp { op_id: OpId::of(blob.as_bytes()), blob: blob.clone() }];
         let ledger_seen = Some(LedgerHead { seq: 3, head: "a".repeat(64) });
-        let whole = News { document: Some(published(bytes)), ops, keysets: vec![blob] };
+        let token = SecretValue::new("eyJhIjoi").unwrap();
+        let secrets = BTreeMap::from([(SecretName::new("tunnel-token").unwrap(), token)]);
+        let whole = News { document: Some(published(bytes)), ops, keysets: vec![blob], secrets };
         for (news, ledger_seen) in [
-            (News::of(published(bytes)), None),
-            (News { document: None, ops: whole.ops.clone(), keysets: vec![] }, ledger_seen.clone()),
+            (News { document: Some(published(bytes)), ..News::default() }, None),
+            (News { ops: whole.ops.clone(), ..News::default() }, ledger_seen.clone()),
             (whole, ledger_seen),
         ] {
             let frame =
@@ -279,6 +305,7 @@ mod tests {
                 desired: news.document.as_ref().map(|document| {
                     RawValue::from_string(String::from_utf8(document.bytes.clone()).unwrap()).unwrap()
                 }),
+                secrets: news.secrets.clone(),
                 ops: news.ops.clone(),
                 keysets: news.keysets.clone(),
                 ledger_seen,

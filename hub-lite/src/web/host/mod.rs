@@ -10,6 +10,7 @@ mod past;
 mod signing;
 pub(super) mod standing;
 mod storages;
+mod tunnel;
 
 pub(super) use assign::assign;
 pub(super) use hand_in::{FORM_BYTES_MAX, hand_in};

@@ -19,6 +19,7 @@ use super::past::{DeedRow, DocumentRow, EventRow, ReportRow};
 use super::signing::{self, Signing};
 use super::standing::{Remark, Standing};
 use super::storages::{self, StorageItem};
+use super::tunnel::{self, TunnelItem};
 use crate::checks::staleness::Liveness;
 use crate::state::AppState;
 use crate::store::audit::{self, Deed};
@@ -75,6 +76,7 @@ struct HostPage {
     signing: Signing,
     unmanaged: Vec<UnmanagedRow>,
     assigned: Vec<StorageItem>,
+    tunnel: Option<TunnelItem>,
     drives: Vec<DriveRow>,
     storages: Vec<StorageRow>,
     charts: Vec<Chart>,
@@ -165,7 +167,8 @@ impl HostPage {
         let desired = known.current.as_ref().map(|document| DesiredState::from_json(&document.bytes));
         let desired_unreadable = matches!(desired, Some(Err(_)));
         let desired = desired.and_then(Result::ok);
-        let (specs, storage) = desired.map(|desired| (desired.guests, desired.storage)).unwrap_or_default();
+        let (specs, storage, wanted) =
+            desired.map(|desired| (desired.guests, desired.storage, desired.tunnel)).unwrap_or_default();
         let guests = guests::rows(&specs, state);
         let names: HashMap<String, Shown> =
             guests.iter().map(|guest| (guest.id.clone(), guest.name.clone())).collect();
@@ -185,6 +188,7 @@ impl HostPage {
             ),
             unmanaged: state.map(|state| guests::unmanaged(&state.unmanaged)).unwrap_or_default(),
             assigned: storages::rows(&storage, state),
+            tunnel: tunnel::item(wanted.as_ref(), state, newest),
             drives: state.map(|state| drives::rows(&state.drives, &storage)).unwrap_or_default(),
             storages: newest.map(numbers::storages).unwrap_or_default(),
             charts: numbers::charts(&known.samples, range, clock),

@@ -65,7 +65,8 @@ impl Remark {
         let unreadable = summary.and_then(|summary| summary.node_unreadable.as_deref()).map(Self::unreadable);
         let paused = host.paused.then(|| Self::paused(host));
         let storage = summary.and_then(Self::storage);
-        [rolled_back, conflict, refused, unreadable, storage, paused].into_iter().flatten().collect()
+        let tunnel = summary.and_then(Self::tunnel);
+        [rolled_back, conflict, refused, unreadable, storage, tunnel, paused].into_iter().flatten().collect()
     }
 
     fn new(tone: Tone, title: impl Into<String>, text: &str) -> Self {
@@ -108,6 +109,13 @@ impl Remark {
         let tone = if *outcome > Outcome::Held { Tone::Bad } else { Tone::Warn };
         let text = format!("{wrong} of {} not as desired.", summary.storage.values().sum::<u32>());
         (wrong > 0).then(|| Self::new(tone, "Storage:", &text))
+    }
+
+    /// Nobody reaches the customer's services from outside, or a change was taken back.
+    fn tunnel(summary: &Summary) -> Option<Self> {
+        let outcome = summary.tunnel.filter(|outcome| *outcome >= Outcome::Waiting)?;
+        let tone = if outcome > Outcome::Held { Tone::Bad } else { Tone::Warn };
+        Some(Self::new(tone, "Tunnel:", "it is not as desired."))
     }
 
     /// The box's ledger is not what it was.

@@ -71,6 +71,7 @@ fn report(number: u32, variant: usize) -> Vec<u8> {
             unmanaged: Vec::new(),
             storage: Vec::new(),
             drives: Vec::new(),
+            tunnel: None,
             journal_open: 0,
             ops: OpsState::default(),
         },

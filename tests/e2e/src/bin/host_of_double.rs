@@ -9,6 +9,7 @@ use std::time::Duration;
 use felhom_agent::config::Config;
 use felhom_agent::host::format::Trust;
 use felhom_tests::host_desk::{MountChange, serve_once};
+use felhom_tests::tunnel_unit::TunnelUnit;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1).map(PathBuf::from);
@@ -28,14 +29,16 @@ fn main() -> ExitCode {
         let status = ctl.status().map_err(|error| error.to_string())?;
         if status.success() { Ok(()) } else { Err(format!("the double refuses {change:?}")) }
     };
-    let trust = Config::read(&config).ok().map(|config| Trust {
+    let config = Config::read(&config).ok();
+    let tunnel = config.as_ref().map(|config| TunnelUnit::at(&root, config.tunnel.metrics));
+    let trust = config.map(|config| Trust {
         host_id: config.host_id,
         genesis_sha256: config.trust.genesis_sha256,
         memory: state_dir.with_file_name("host-memory"),
     });
     // Ends with the demo, which kills it.
     loop {
-        serve_once(&state_dir, (&root, trust.as_ref()), &change);
+        serve_once(&state_dir, (&root, trust.as_ref(), tunnel.as_ref()), &change);
         std::thread::sleep(Duration::from_millis(100));
     }
 }
