@@ -25,11 +25,11 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::Pool;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 pub use writer::Commit;
@@ -44,6 +44,8 @@ const WAL_PAGES_BETWEEN_CHECKPOINTS: i64 = 8192;
 /// A full batch stays in memory until its commit. A cache that it does not fit into would write pages of it early,
 /// and many of them twice.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// Waited for another process's lock.
+const BUSY: Duration = Duration::from_secs(10);
 /// What the write-ahead log may keep of the disk while it is empty.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
@@ -175,8 +177,8 @@ pub(crate) fn open_connection(folder: &Path) -> Result<Connection, StoreError> {
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(Duration::from_secs(10))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.busy_timeout(BUSY)?;
+    write_ahead(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // A burst makes the log long; the next checkpoint gives the space back.
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
@@ -185,6 +187,22 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     compile_once(connection)
+}
+
+/// SQLite does not wait where two connections change a new file's journal at once: it refuses one of them at once, whatever its
+/// time limit.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < BUSY =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Statements stay compiled for as long as the connection lasts. A plan that depended on the values it was first
@@ -199,7 +217,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY)?;
     compile_once(&connection)?;
     Ok(connection)
 }
