@@ -151,17 +151,28 @@ impl Agent {
         self.cycle.document_changed();
     }
 
-    /// Runs cycles until every guest and every storage is converged; panics with what is in the way.
+    /// Lets the clock that only goes forward go so far ahead, for this agent alone.
+    pub fn clock_runs(&mut self, ahead: Duration) {
+        self.runtime.block_on(async {
+            tokio::time::pause();
+            tokio::time::advance(ahead).await;
+            tokio::time::resume();
+        });
+    }
+
+    /// Runs cycles until every guest, every storage and the tunnel are converged; panics with what is in the way.
     #[track_caller]
     pub fn settle(&mut self) -> CycleEnd {
         self.settle_to(|end| {
             let storages = end.state.storage.iter().map(|storage| storage.outcome);
-            let mut outcomes = end.state.guests.iter().map(|guest| guest.outcome).chain(storages);
+            let tunnel = end.state.tunnel.iter().filter_map(|tunnel| tunnel.outcome);
+            let guests = end.state.guests.iter().map(|guest| guest.outcome);
+            let mut outcomes = guests.chain(storages).chain(tunnel);
             outcomes.all(|outcome| outcome == Outcome::Converged)
         })
     }
 
-    /// Runs cycles until `holds`; panics with the last state of the guests.
+    /// Runs cycles until `holds`; panics with the last state.
     #[track_caller]
     pub fn settle_to(&mut self, holds: impl Fn(&CycleEnd) -> bool) -> CycleEnd {
         let mut end = self.cycle();
@@ -173,8 +184,9 @@ impl Agent {
             self.time_passes();
             end = self.cycle();
         }
+        let state = &end.state;
         let items =
-            serde_json::to_string_pretty(&(&end.state.storage, &end.state.guests)).unwrap_or_default();
+            serde_json::to_string_pretty(&(&state.tunnel, &state.storage, &state.guests)).unwrap_or_default();
         panic!("{CYCLES_MAX} cycles were not enough: {items}");
     }
 
