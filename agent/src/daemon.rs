@@ -127,7 +127,7 @@ impl Daemon {
             let news = tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
-                answer = &mut poll => Some(answer.expect("a poll does not panic, and nobody aborts it")),
+                answer = &mut poll => Some(answer.expect("a poll does not panic, and one that is aborted is not waited for")),
                 () = self.cycle.drives_changed() => None,
                 () = tokio::time::sleep_until(due) => None,
             };
@@ -152,6 +152,11 @@ impl Daemon {
                     done = self.cycle_and_report(&pulse) => done?,
                 }
                 due = Instant::now() + self.pause();
+                // The parked poll asks for what is newer; what it might have brought, the next one brings as well.
+                if self.must_ask_for_secret() {
+                    poll.abort();
+                    poll = self.start_poll()?;
+                }
             }
             pulse.beat();
         }
@@ -164,7 +169,11 @@ impl Daemon {
         self.polled_at = Some(Instant::now());
         // A box that may have been rolled back asks as if it had nothing: only an answer says what the hub has seen.
         // So does one that has lost a secret, as seldom as it looks at everything: secrets come with their document.
-        let anew = self.cycle.ops().must_hear() || self.asks_for_secret();
+        let for_secret = self.must_ask_for_secret();
+        if for_secret {
+            self.secret_asked_at = Some(Instant::now());
+        }
+        let anew = self.cycle.ops().must_hear() || for_secret;
         let seen = if anew { None } else { self.state.last_seen()? };
         let query = PollQuery {
             have: seen.as_ref().map(|seen| seen.generation),
@@ -178,13 +187,9 @@ impl Daemon {
         }))
     }
 
-    fn asks_for_secret(&mut self) -> bool {
+    fn must_ask_for_secret(&self) -> bool {
         let due = self.secret_asked_at.is_none_or(|at| at.elapsed() > SECRET_PAUSE);
-        if !self.cycle.lacks_secret() || !due {
-            return false;
-        }
-        self.secret_asked_at = Some(Instant::now());
-        true
+        due && self.cycle.lacks_secret()
     }
 
     /// Runs a cycle, reporting beside it what is under way, and then what it came to.

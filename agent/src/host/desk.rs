@@ -53,10 +53,11 @@ impl Desk {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            // Whole or not at all: whoever is woken by it must not read the half of it.
+            // Whole or not at all: whoever is woken by it must not read the half of it. It may hold a secret, so none is
+            // left behind, and one that a kill left is written over.
             let draft = state_dir.join(format!("{}-{name}.new", self.requests));
-            fs::write(&draft, request)?;
-            fs::rename(&draft, &at)
+            let left = fs::write(&draft, request).and_then(|()| fs::rename(&draft, &at));
+            left.inspect_err(|_| drop(fs::remove_file(&draft)))
         };
         leave()
             .map_err(|error| Unanswered::NotAsked(format!("{} cannot be written: {error}", at.display())))?;

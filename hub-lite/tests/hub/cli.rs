@@ -201,6 +201,33 @@ fn an_operators_key_is_shown_once_listed_and_revoked() {
 }
 
 #[test]
+fn a_secret_is_typed_in_named_and_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = |args: &[&str], input: &str| run(folder.path(), args, input);
+    hub(&["host", "add", "box"], "");
+    let value = "eyJhIjoiYWNjb3VudCIsInQiOiJ0dW5uZWwifQ==";
+    assert!(hub(&["secret", "list", "box"], "").out.contains("secret put"));
+    let put = hub(&["secret", "put", "box", "tunnel-token"], &format!("{value}\n"));
+    let named = hub(&["--json", "secret", "put", "box", "tunnel-token"], value).json();
+    assert!(put.out.contains(&named.to_string()), "{}", put.out);
+    assert_eq!(named["sha256"], felhom_shared::id::Sha256Hex::of(value.as_bytes()).as_str());
+    let listed = hub(&["secret", "list", "box"], "");
+    assert!(listed.out.contains("tunnel-token") && listed.out.lines().count() == 1, "{}", listed.out);
+    for refused in ["", "two words", &"x".repeat(9000)] {
+        let said = hub(&["secret", "put", "box", "tunnel-token"], refused);
+        assert_eq!(said.code, 2, "{}", said.out);
+    }
+    // An argument would be seen by everybody on the machine.
+    assert_eq!(hub(&["secret", "put", "box", "tunnel-token", value], "").code, 2);
+    assert!(hub(&["secret", "remove", "box", "tunnel-token"], "").out.contains("is removed"));
+    let gone = hub(&["secret", "remove", "box", "tunnel-token"], "");
+    assert!(gone.code == 2 && gone.err.contains("no secret of that name"), "{}", gone.err);
+    for said in [put, listed, gone] {
+        assert!(!said.out.contains(value) && !said.err.contains(value));
+    }
+}
+
+#[test]
 fn operations_and_keysets_are_handed_in_and_listed() {
     let folder = tempfile::tempdir().unwrap();
     let hub = |args: &[&str]| run(folder.path(), args, "");

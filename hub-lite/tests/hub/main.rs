@@ -12,6 +12,7 @@ mod ledger;
 mod poll;
 mod publish;
 mod report;
+mod secrets;
 mod signed_ops;
 mod silence;
 mod source;

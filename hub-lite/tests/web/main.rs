@@ -10,4 +10,5 @@ mod live;
 mod login;
 mod pages;
 mod signing;
+mod tunnel;
 mod visitor;

@@ -40,7 +40,7 @@ pub struct Enrolled {
 pub struct LocalHub {
     runtime: Runtime,
     running: Option<Running>,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Default for LocalHub {
@@ -60,7 +60,7 @@ impl LocalHub {
             .build()
             .expect("a runtime of its own");
         let running = runtime.block_on(serve::start(config(folder.path()))).expect("the hub starts");
-        Self { runtime, running: Some(running), folder }
+        Self { runtime, running: Some(running), _folder: folder }
     }
 
     fn running(&self) -> &Running {
@@ -128,12 +128,6 @@ impl LocalHub {
             state.store.read(work).await
         });
         refused.expect("the store works")
-    }
-
-    /// Where it keeps everything.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Hands a signed operation in, as the operator's upload does.
