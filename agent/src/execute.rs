@@ -14,6 +14,7 @@ use std::time::Duration;
 use felhom_shared::desired::{DesiredState, GuestSpec};
 use felhom_shared::id::{NodeName, StorageId};
 use felhom_shared::limits::cut_text;
+use felhom_shared::ordered;
 use felhom_shared::report::{Failure, StepOutcome, StepReport};
 use felhom_shared::signed::Rejection;
 use futures_util::StreamExt;
@@ -106,7 +107,7 @@ impl<'a> Execution<'a> {
             .storage
             .iter()
             .filter_map(|storage| Some((storage.storage.clone(), storage.proven.as_ref()?.drive_id)));
-        self.proven = proven.collect();
+        self.proven = ordered::map(proven);
         let mut executed = Executed::new();
         // One after the other: what is done to drives is quick, and easier to follow in a journal.
         for storage in plan.storage.iter().filter(|storage| !storage.steps.is_empty()) {

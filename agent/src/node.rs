@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use felhom_shared::id::NodeName;
+use felhom_shared::ordered;
 use felhom_shared::report::{CycleCost, Metrics, StorageUse};
 use sysinfo::{MemoryRefreshKind, System};
 
@@ -72,7 +73,7 @@ impl Gauges {
             };
             (storage.storage, usage)
         });
-        self.storages = uses.collect();
+        self.storages = ordered::map(uses);
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec, Presence};
 use felhom_shared::id::{NodeName, Vmid};
+use felhom_shared::ordered;
 use felhom_shared::report::{Failure, NodeState, Observed};
 use futures_util::StreamExt;
 
@@ -113,7 +114,7 @@ impl SeenGuest {
     pub fn pending_keys(&self) -> Vec<String> {
         let Some(config) = self.config.present() else { return Vec::new() };
         let mut keys: Vec<String> = config.pending.keys().chain(&config.pending_delete).cloned().collect();
-        keys.sort();
+        keys.sort_unstable();
         keys.dedup();
         keys
     }
@@ -310,10 +311,10 @@ impl Observer {
         let missing: Vec<&GuestSpec> = desired.guests.iter().filter(gone).collect();
         let matters = missing.iter().any(|spec| spec.presence == Presence::Present) || guests.is_empty();
         if missing.is_empty() || !matters {
-            return Ok(missing.into_iter().map(|spec| (spec.vmid, None)).collect());
+            return Ok(ordered::map(missing.into_iter().map(|spec| (spec.vmid, None))));
         }
         let permissions = self.pve.permissions().await.map_err(|error| failure(&error))?;
-        Ok(missing.into_iter().map(|spec| (spec.vmid, cannot_see(&permissions, spec.vmid))).collect())
+        Ok(ordered::map(missing.into_iter().map(|spec| (spec.vmid, cannot_see(&permissions, spec.vmid)))))
     }
 
     /// Reads one guest afresh, as after an error: the list decides whether it exists.

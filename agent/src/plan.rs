@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::{DesiredState, GuestKind, GuestSpec, StorageSpec};
 use felhom_shared::id::{GuestId, Vmid};
+use felhom_shared::ordered;
 use felhom_shared::report::{Class, Note, NoteKind, Observed, Outcome, UnmanagedGuest};
 use felhom_shared::signed::{OpId, Rejection, Request};
 use jiff::Timestamp;
@@ -103,7 +104,7 @@ pub struct Limits<'a> {
 pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>) -> Plan {
     let storage = plan_storages(desired, observed, limits);
     let mut specs: Vec<&GuestSpec> = desired.guests.iter().collect();
-    specs.sort_by_key(|spec| spec.vmid);
+    specs.sort_unstable_by_key(|spec| spec.vmid);
     let mut budget_left = limits.budget_left;
     let guests = specs.into_iter().map(|spec| {
         let window = spec.maintenance_window.as_ref().or(desired.maintenance_window.as_ref());
@@ -133,7 +134,7 @@ fn next_try(wait: &Wait) -> String {
 fn plan_storages(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>) -> Vec<StoragePlan> {
     let Some(seen) = &observed.storages else { return Vec::new() };
     let mut specs: Vec<&StorageSpec> = desired.storage.iter().collect();
-    specs.sort_by_key(|spec| &spec.storage);
+    specs.sort_unstable_by_key(|spec| &spec.storage);
     let planned = specs.into_iter().map(|spec| {
         let item = ItemId::Storage(spec.storage.clone());
         let mut storage = plan_storage(spec, seen, limits.grants.of(&item));
@@ -196,7 +197,7 @@ fn withhold(guest: &mut GuestPlan, limits: Limits<'_>, budget_left: &mut u32) {
 }
 
 fn unmanaged(desired: &DesiredState, observed: &ObservedHost) -> Vec<UnmanagedGuest> {
-    let specs: BTreeMap<Vmid, &GuestSpec> = desired.guests.iter().map(|spec| (spec.vmid, spec)).collect();
+    let specs = ordered::map(desired.guests.iter().map(|spec| (spec.vmid, spec)));
     let ours = |guest: &SeenGuest| {
         let config = guest.config.present();
         specs.get(&guest.entry.vmid).is_some_and(|spec| is_ours(spec.guest_id, &guest.entry, config))

@@ -17,6 +17,7 @@ pub mod exposition;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod ordered;
 pub mod report;
 pub mod secret;
 pub mod signed;

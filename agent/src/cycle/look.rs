@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::GuestId;
+use felhom_shared::ordered;
 use felhom_shared::report::{Note, NoteKind, Outcome};
 use jiff::{SignedDuration, Timestamp};
 
@@ -90,7 +91,7 @@ impl Cycle {
                     Item::Guest { guest_id, .. } => Some((guest_id, Unsettled::Unknown)),
                     Item::Storage(_) | Item::Tunnel => None,
                 });
-                Ok(guests.collect())
+                Ok(ordered::map(guests))
             }
         }
     }

@@ -11,6 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use felhom_shared::ordered;
+
 use mounts::Mounts;
 
 /// Devices that are made of others, of memory or of nothing: no drives.
@@ -87,7 +89,7 @@ impl BlockDevices {
             }
         }
         drives.retain(|drive| drive.size_bytes > 0);
-        drives.sort_by(|one, other| one.name.cmp(&other.name));
+        drives.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(drives)
     }
 
@@ -138,7 +140,7 @@ impl BlockDevices {
         }
         device
             .partitions
-            .sort_by(|one, other| (one.name.len(), &one.name).cmp(&(other.name.len(), &other.name)));
+            .sort_unstable_by(|one, other| (one.name.len(), &one.name).cmp(&(other.name.len(), &other.name)));
         Some(device)
     }
 
@@ -173,7 +175,7 @@ struct Uses {
 impl Uses {
     fn settled(mut self) -> Self {
         for words in [&mut self.mounted_at, &mut self.held_by] {
-            words.sort();
+            words.sort_unstable();
             words.dedup();
         }
         self
@@ -190,5 +192,5 @@ fn properties(path: &Path) -> BTreeMap<String, String> {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let pairs = text.lines().filter_map(|line| line.strip_prefix("E:")?.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    ordered::map(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }

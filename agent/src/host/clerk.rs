@@ -58,7 +58,7 @@ impl Clerk<'_> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&answers)?;
         let mut names: Vec<_> =
             fs::read_dir(&requests)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
-        names.sort();
+        names.sort_unstable();
         for name in names {
             let request = requests.join(&name);
             let answer = answers.join(&name);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use felhom_shared::ordered;
 use serde::Deserialize;
 
 use super::error::PveError;
@@ -46,7 +47,8 @@ impl Pve {
             self.get("/access/permissions", &[]).await?;
         let plain =
             |granted: BTreeMap<String, ReachesDown>| granted.into_iter().map(|(name, down)| (name, down.0));
-        let by_path = raw.into_iter().map(|(path, granted)| (path, plain(granted).collect())).collect();
+        let by_path =
+            ordered::map(raw.into_iter().map(|(path, granted)| (path, ordered::map(plain(granted)))));
         Ok(Permissions { by_path })
     }
 }

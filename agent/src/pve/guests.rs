@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use felhom_shared::desired::GuestKind;
 use felhom_shared::id::{NodeName, Vmid};
+use felhom_shared::ordered;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -168,8 +169,7 @@ impl Pve {
         let path = guest.path(&["config"]);
         let query: &[(&str, &str)] = if current { &[("current", "1")] } else { &[] };
         let raw: BTreeMap<String, Value> = self.get(&path, query).await?;
-        let mut values: BTreeMap<_, _> =
-            raw.iter().map(|(key, value)| (key.clone(), lenient::text_of(value))).collect();
+        let mut values = ordered::map(raw.iter().map(|(key, value)| (key.clone(), lenient::text_of(value))));
         let digest = values.remove("digest").ok_or_else(|| no_digest(&path))?;
         Ok(GuestConfig { digest, values })
     }

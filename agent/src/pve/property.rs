@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use felhom_shared::ordered;
+
 use super::lenient::parse_bool;
 use kind::Rules;
 
@@ -211,10 +213,8 @@ fn canonical(text: &str, kind: PropertyKind) -> Option<BTreeMap<String, String>>
 /// The tags in a text, separated by `;`, `,` or white space, in lower case as PVE keeps them.
 #[must_use]
 pub fn tag_set(text: &str) -> BTreeSet<String> {
-    text.split(|c: char| c == ';' || c == ',' || c.is_whitespace())
-        .filter(|tag| !tag.is_empty())
-        .map(str::to_ascii_lowercase)
-        .collect()
+    let tags = text.split(|c: char| c == ';' || c == ',' || c.is_whitespace()).filter(|tag| !tag.is_empty());
+    ordered::set(tags.map(str::to_ascii_lowercase))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use felhom_shared::id::{FileName, NodeName, StorageId};
+use felhom_shared::ordered;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -183,7 +184,7 @@ impl Pve {
             ("checksum", template.checksum),
             ("checksum-algorithm", template.algorithm),
         ];
-        let params: Params = params.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let params: Params = ordered::map(params.into_iter().map(|(key, value)| (key.into(), value.into())));
         let path = path(&["nodes", node.as_str(), "storage", storage.as_str(), "download-url"]);
         self.post(&path, &params).await
     }
@@ -197,7 +198,8 @@ fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 
 fn comma_set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    Ok(ordered::set(words.map(str::to_owned)))
 }
 
 #[cfg(test)]

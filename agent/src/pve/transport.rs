@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use felhom_shared::ordered;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -303,7 +304,7 @@ async fn refusal(call: &Call<'_>, response: Response) -> PveError {
     // The status has already decided what this is; a body that is missing, cut or not JSON only costs detail.
     let body = read_body(response).await.unwrap_or_default();
     let body: Body = serde_json::from_slice(&body).unwrap_or_default();
-    let errors = body.errors.into_iter().map(|(name, text)| (name, lenient::text_of(&text))).collect();
+    let errors = ordered::map(body.errors.into_iter().map(|(name, text)| (name, lenient::text_of(&text))));
     PveError::from_answer(&Refusal {
         call: &call.name(),
         changing: call.changing(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use felhom_shared::drive::DriveReport;
 use felhom_shared::event::Severity;
 use felhom_shared::id::GuestId;
+use felhom_shared::ordered;
 use felhom_shared::report::{
     ForeignTunnel, GuestReport, HostState, NodeState, NoteKind, Outcome, Readiness, StepOutcome,
     StorageReport, TunnelReadiness, TunnelReport,
@@ -18,7 +19,7 @@ pub fn tellings(before: Option<&HostState>, after: &HostState) -> Vec<Telling> {
     let mut told = Vec::new();
     tell_node(before, after, &mut told);
     let was: BTreeMap<GuestId, Outcome> = before
-        .map(|state| state.guests.iter().map(|guest| (guest.guest_id, guest.outcome)).collect())
+        .map(|state| ordered::map(state.guests.iter().map(|guest| (guest.guest_id, guest.outcome))))
         .unwrap_or_default();
     for guest in &after.guests {
         tell_steps(guest, &mut told);

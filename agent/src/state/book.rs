@@ -181,7 +181,7 @@ impl Book {
     #[must_use]
     pub fn receipts(&self, most: usize) -> Vec<Receipt> {
         let mut newest: Vec<_> = self.standings.values().collect();
-        newest.sort_by_key(|entry| entry.last);
+        newest.sort_unstable_by_key(|entry| entry.last);
         let skipped = newest.len().saturating_sub(most);
         newest.into_iter().skip(skipped).map(|entry| entry.standing.receipt()).collect()
     }

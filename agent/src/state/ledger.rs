@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use felhom_shared::desired::DesiredState;
 use felhom_shared::id::{Generation, GuestId};
+use felhom_shared::ordered;
 use felhom_shared::report::{DocumentRefusal, GuestReport, HostState, Outcome};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -118,7 +119,7 @@ impl State {
             _ => now,
         };
         let after = state.guests.iter().map(|guest| (guest.guest_id, (guest.outcome, since(guest))));
-        self.put(OUTCOMES, &after.collect::<Outcomes>())
+        self.put(OUTCOMES, &ordered::map(after))
     }
 
     /// The outcome a guest had after the last cycle, and since when.

@@ -2,8 +2,6 @@
 //!
 //! A key that is not in the set is revoked: there is no list of the revoked that somebody could withhold.
 
-use std::collections::BTreeSet;
-
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,6 +10,7 @@ use super::canonical;
 use super::key::PublicKey;
 use super::rejection::Rejection;
 use crate::limits::KEYSET_KEYS_MAX;
+use crate::ordered;
 
 /// What a key may sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,12 +108,12 @@ impl Keyset {
             return no("it must have one to sixteen keys");
         }
         // By its point: one secret behind a software key and a security key would be two signers.
-        let distinct: BTreeSet<[u8; 32]> = self.keys.iter().map(|entry| entry.public.point()).collect();
+        let distinct = ordered::set(self.keys.iter().map(|entry| entry.public.point()));
         if distinct.len() != self.keys.len() {
             return no("a key stands in it twice");
         }
         for entry in &self.keys {
-            let roles: BTreeSet<Role> = entry.roles.iter().copied().collect();
+            let roles = ordered::set(entry.roles.iter().copied());
             if roles.is_empty() || roles.len() != entry.roles.len() {
                 return no("a key must have at least one role, and each only once");
             }

@@ -13,7 +13,7 @@ use crate::{Guide, Machine};
 /// Where the packages and the double lie on every machine.
 const PAYLOAD: &str = "/opt/felhom";
 /// The name that the guide gives the box.
-const BOX: &str = "kovacs-haz";
+pub(crate) const BOX: &str = "kovacs-haz";
 const PATIENCE: Duration = Duration::from_secs(120);
 const OPEN_STEPS: &str =
     "sqlite3 'file:/var/lib/felhom/agent.db?mode=ro' 'SELECT count(*) FROM journal WHERE outcome IS NULL'";
@@ -135,6 +135,12 @@ impl<'a> House<'a> {
     #[track_caller]
     pub fn hub_follows(&self, block: &str) -> String {
         self.follow(&format!("{}\n{block}", alias()), "")
+    }
+
+    /// What it is on.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        self.machine
     }
 
     /// Publishes a document.

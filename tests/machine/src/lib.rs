@@ -21,9 +21,11 @@ mod house;
 mod machine;
 mod monitor;
 mod store;
+mod tunnel;
 mod vm;
 
 pub use guide::Guide;
 pub use house::House;
 pub use machine::{Answer, Machine};
+pub use tunnel::Tunnel;
 pub use vm::{Medium, Vm};

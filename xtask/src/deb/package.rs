@@ -49,7 +49,7 @@ pub(super) const PACKAGES: [Package; 3] = [
         section: "admin",
         // Maintenance windows have time zones; felhom-host makes partitions and file systems.
         depends: &["tzdata", "gdisk", "e2fsprogs", "xfsprogs"],
-        suggests: Some("prometheus-node-exporter"),
+        suggests: Some("cloudflared, prometheus-node-exporter"),
         summary: "keeps a Proxmox host as its operator wants it",
         description: " Fetches what a Proxmox VE host should be from a felhom hub, makes it so through\n \
                       the Proxmox API, and reports. It opens every connection itself, goes on without\n \

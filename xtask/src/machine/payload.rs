@@ -1,4 +1,4 @@
-//! What is under test, as every machine sees it below `/opt/felhom`: the packages and the double of the Proxmox API.
+//! What is under test, as every machine sees it below `/opt/felhom`: the packages and the doubles.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,9 @@ pub(super) fn lay_out(folder: &Path) -> Result<(), Failed> {
         let target = at.join(deb.file_name().unwrap_or_default());
         fs::copy(&deb, &target).map_err(file(&deb))?;
     }
-    must(Command::new("strip").arg("-o").arg(at.join("fake-pve")).arg(built("fake-pve")))?;
+    for double in ["fake-pve", "fake-cloudflared"] {
+        must(Command::new("strip").arg("-o").arg(at.join(double)).arg(built(double)))?;
+    }
     disk(&at, "payload", DISK, &folder.join("payload.ext4"))
 }
 

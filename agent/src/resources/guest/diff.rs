@@ -233,7 +233,7 @@ impl Finder<'_> {
         let Self { set, delete, mut allocates_on, grow, notes, config, .. } = self;
         let mut steps = Vec::new();
         if !set.is_empty() || !delete.is_empty() {
-            allocates_on.sort();
+            allocates_on.sort_unstable();
             allocates_on.dedup();
             let digest = config.digest.clone();
             steps.push(Step::SetConfig(SetConfig { set, delete, digest, allocates_on }));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use felhom_shared::desired::{GuestKind, GuestSpec};
 use felhom_shared::id::GuestId;
+use felhom_shared::ordered;
 
 use crate::observe::ListRow;
 use crate::pve::GuestReading;
@@ -31,7 +32,7 @@ pub fn is_ours(guest_id: GuestId, entry: &ListRow, config: Option<&GuestReading>
 /// All tags of a managed guest: the document's, the owner tag and the mark.
 pub(super) fn tags(spec: &GuestSpec) -> BTreeSet<String> {
     let own = [OWNER_TAG.to_owned(), spec.guest_id.mark()];
-    spec.tags.iter().map(|tag| tag.as_str().to_owned()).chain(own).collect()
+    ordered::set(spec.tags.iter().map(|tag| tag.as_str().to_owned()).chain(own))
 }
 
 /// `hostname` for a container, `name` for a virtual machine.

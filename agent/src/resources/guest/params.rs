@@ -189,7 +189,7 @@ fn storages(spec: &GuestSpec) -> Vec<StorageId> {
     });
     let mut storages: Vec<_> =
         spec.disks.values().map(|disk| &disk.storage).chain(volumes).cloned().collect();
-    storages.sort();
+    storages.sort_unstable();
     storages.dedup();
     storages
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use felhom_shared::drive::DriveReport;
 use felhom_shared::id::NodeName;
+use felhom_shared::ordered;
 use felhom_shared::report::Failure;
 
 use super::detect;
@@ -186,7 +187,7 @@ async fn health(
             let entry = entries.iter().find(|entry| entry.devpath == path(drive))?;
             Some((drive.name.clone(), Health::from(entry)))
         });
-        return Ok(named.collect());
+        return Ok(ordered::map(named));
     }
     let mut all = BTreeMap::new();
     for drive in drives.iter().filter(|drive| drive.kind != "usb" && drive.kind != "virtual") {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use felhom_shared::desired::StorageSpec;
 use felhom_shared::drive::DriveReport;
 use felhom_shared::id::{HostId, StorageId};
+use felhom_shared::ordered;
 use felhom_shared::report::Failure;
 use uuid::Uuid;
 
@@ -84,7 +85,7 @@ pub async fn observe(
     SeenStorages {
         host_id,
         drives,
-        storages: seen.collect(),
+        storages: ordered::map(seen),
         heads: BTreeMap::new(),
         marks,
         served: is_served(place.state_dir),
@@ -99,7 +100,7 @@ fn below(root: &Path, at: &Path) -> PathBuf {
 /// PVE shows a caller only what it may see: a definition that is not shown is absent only with the right to see it.
 async fn definitions(pve: &Pve, specs: &[StorageSpec]) -> BTreeMap<StorageId, Reading<StorageDefinition>> {
     let all = |reading: Reading<StorageDefinition>| {
-        specs.iter().map(|spec| (spec.storage.clone(), reading.clone())).collect()
+        ordered::map(specs.iter().map(|spec| (spec.storage.clone(), reading.clone())))
     };
     let listed = match pve.storage_definitions().await {
         Ok(listed) => listed,
@@ -126,5 +127,5 @@ async fn definitions(pve: &Pve, specs: &[StorageSpec]) -> BTreeMap<StorageId, Re
             format!("the agent's token has no Datastore.Audit on {path}, so PVE would hide the storage");
         Reading::Unreadable(Failure { code: "no_right_to_see".to_owned(), text })
     };
-    specs.iter().map(|spec| (spec.storage.clone(), reading(spec))).collect()
+    ordered::map(specs.iter().map(|spec| (spec.storage.clone(), reading(spec))))
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use felhom_shared::desired::{ContentType, StorageSpec};
 use felhom_shared::drive::DriveReport;
+use felhom_shared::ordered;
 use felhom_shared::report::{NoteKind, Readiness};
 use felhom_shared::signed::{
     AssignStorage, DetachStorage, ExpectStorage, Rejection, ReplaceDrive, Request, content_words,
@@ -160,5 +161,5 @@ fn void(grant: &Grant, what: &'static str, plan: &mut StoragePlan) {
 
 /// Kinds that we do not know were not put there by us, and are left out of what is signed.
 fn content_of(ours: &StorageDefinition) -> BTreeSet<ContentType> {
-    ours.content.iter().filter_map(|word| ContentType::of_word(word)).collect()
+    ordered::set(ours.content.iter().filter_map(|word| ContentType::of_word(word)))
 }

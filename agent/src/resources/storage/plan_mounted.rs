@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use felhom_shared::desired::StorageSpec;
+use felhom_shared::ordered;
 use felhom_shared::report::{NoteKind, Readiness};
 use uuid::Uuid;
 
@@ -114,7 +115,7 @@ fn plan_definition(
     (ours, grant): (Option<&StorageDefinition>, Option<&Grant>),
     plan: &mut StoragePlan,
 ) {
-    let wanted: BTreeSet<String> = spec.content.iter().map(|content| content.word().to_owned()).collect();
+    let wanted = ordered::set(spec.content.iter().map(|content| content.word().to_owned()));
     let Some(ours) = ours else {
         if marker.role == spec.role {
             plan.steps.push(StorageStep::DefineStorage(definition(spec, &wanted)));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use felhom_shared::desired::DesiredState;
+use felhom_shared::ordered;
 use felhom_shared::secret::{SecretName, SecretRef, SecretValue};
 
 /// What the hub has delivered.
@@ -18,7 +19,7 @@ impl Secrets {
             let value = value.or_else(|| self.get(named))?;
             Some((named.secret.clone(), value.clone()))
         });
-        self.0 = named.collect();
+        self.0 = ordered::map(named);
     }
 
     /// The value of a secret that a document names.
