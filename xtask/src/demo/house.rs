@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::signing::Keys;
+use super::tunnel;
 use crate::Failed;
 use crate::process::{Running, built, cargo, must, output, wait_for};
 
@@ -50,7 +51,7 @@ pub(super) struct House {
     agent: Option<Running>,
     hub: Running,
     pve: Running,
-    /// Who mounts the fake node's drives.
+    /// Who mounts the fake node's drives and runs the tunnel's unit.
     host: Running,
     folder: tempfile::TempDir,
     url: String,
@@ -82,6 +83,7 @@ impl House {
         let (hub, url, slip) = start_hub(path, port)?;
         let (keys, genesis) = Keys::make(path)?;
         write_agent_config(path, &slip, &genesis, (&url, &format!("https://{}", address.trim())))?;
+        tunnel::install_cloudflared(&pve_dir.join("host"))?;
         let host = start_host(path)?;
         let house = Self { agent: None, hub, pve, host, folder, url, generation: 0, keys: Rc::new(keys) };
         house.keys.introduce(&house)?;
@@ -278,11 +280,12 @@ fn write_agent_config(
     write(&folder.join("hub-key"), &slip.key, 0o600)?;
     let at = |name: &str| folder.join(name).display().to_string();
     let text = format!(
-        "host_id = \"{}\"\nstate_dir = \"{}\"\ndrives_root = \"{}\"\n\n[hub]\nurl = \"{hub_url}\"\npins = [\"{}\"]\nkey_file = \"{}\"\n\n\
+        "host_id = \"{}\"\nstate_dir = \"{}\"\ndrives_root = \"{}\"\n\n[tunnel]\nmetrics = \"{}\"\n\n[hub]\nurl = \"{hub_url}\"\npins = [\"{}\"]\nkey_file = \"{}\"\n\n\
          [pve]\nurl = \"{pve_url}\"\ncertificate = \"{}\"\ntoken_file = \"{}\"\n\n[trust]\ngenesis_sha256 = \"{genesis}\"\n",
         slip.host_id,
         at("agent"),
         at("pve/host"),
+        tunnel::free_address()?,
         slip.pin,
         at("hub-key"),
         at("pve/pve-ssl.pem"),

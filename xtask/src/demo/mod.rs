@@ -6,6 +6,7 @@
 mod house;
 mod once;
 mod signing;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -53,6 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     copy(&example, &desired)?;
     if args.desired.is_none() {
         add_storage(&desired)?;
+        tunnel::add(&house, &desired)?;
     }
     println!("publishing {}", example.strip_prefix(root()).unwrap_or(&example).display());
     let began = Instant::now();
@@ -111,7 +113,7 @@ fn is_converged(status: &Value, generation: u64) -> bool {
     status["generation"]["reached"].as_u64() == Some(generation)
 }
 
-/// `photos ready · nextcloud converged · dns converging`
+/// `photos ready · tunnel connected · nextcloud converged · dns converging`
 fn words(status: &Value) -> String {
     let guests = status["guests"].as_array().map(Vec::as_slice).unwrap_or_default();
     let word = |guest: &Value| {
@@ -125,7 +127,8 @@ fn words(status: &Value) -> String {
             storage["readiness"].as_str().unwrap_or("?")
         )
     };
-    storage.iter().map(ready).chain(guests.iter().map(word)).collect::<Vec<_>>().join(" · ")
+    let tunnel = status["tunnel"]["readiness"].as_str().map(|readiness| format!("tunnel {readiness}"));
+    storage.iter().map(ready).chain(tunnel).chain(guests.iter().map(word)).collect::<Vec<_>>().join(" · ")
 }
 
 /// Stays up, publishing the file again whenever it is saved, until Ctrl-C.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::house::{DATA_SERIAL, House};
-use super::{CONVERGE_PATIENCE, is_converged, signing};
+use super::{CONVERGE_PATIENCE, is_converged, signing, tunnel};
 use crate::Failed;
 use crate::process::wait_for;
 
@@ -28,6 +28,8 @@ pub(super) fn run(house: &mut House, desired: &Path, converged_in: Duration) -> 
     rows.push(quiet_cycle(house)?);
     rows.push(drift(house)?);
     rows.push(pulled(house)?);
+    let saw = tunnel::a_bad_token(house, desired)?;
+    rows.push(Row { what: "a tunnel's token that is none: taken back", saw });
     rows.push(killed(house, desired)?);
     rows.push(signed_away(house, desired)?);
     rows.push(on_the_hub(house)?);

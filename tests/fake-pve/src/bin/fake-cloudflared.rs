@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use fake_pve::cloudflared::{Edge, Run, run};
+use fake_pve::cloudflared::{Edge, Run, TunnelToken, run};
+
+const TUNNEL: &str = "7a0e0001-0000-4000-8000-000000000001";
 
 #[derive(Parser)]
 #[command(name = "cloudflared", version = "2026.11.0 (a double)")]
@@ -20,6 +22,11 @@ struct Cli {
 enum Command {
     /// A tunnel.
     Tunnel(Tunnel),
+    /// Not of the real one: prints a token, with the secret that follows from a word.
+    Token {
+        /// Any.
+        word: String,
+    },
     /// Not of the real one: what tunnels connect to.
     Edge {
         /// Where.
@@ -68,6 +75,10 @@ fn main() -> ExitCode {
             let _ = tunnel.grace_period;
             let TunnelRun::Run { token, token_file } = tunnel.run;
             run(&Run { token, token_file, metrics: tunnel.metrics })
+        }
+        Command::Token { word } => {
+            println!("{}", TunnelToken::new(TUNNEL, &word).text());
+            ExitCode::SUCCESS
         }
         Command::Edge { listen, refuse } => match Edge::start(listen) {
             Ok(edge) => {
