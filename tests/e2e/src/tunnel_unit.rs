@@ -166,13 +166,12 @@ impl Run {
     }
 
     fn shown(&self) -> String {
-        let (active, result, status) = match (&self.child, &self.ended) {
-            (Some(_), _) => ("active", "success", 0),
-            (None, Some(ended)) => ("failed", "exit-code", ended.code().unwrap_or(0)),
-            (None, None) => ("inactive", "success", 0),
+        let (active, status) = match (&self.child, &self.ended) {
+            (Some(_), _) => ("active", 0),
+            (None, Some(ended)) => ("failed", ended.code().unwrap_or(0)),
+            (None, None) => ("inactive", 0),
         };
-        let restarts = self.starts.saturating_sub(1);
-        format!("ActiveState={active}\nResult={result}\nExecMainStatus={status}\nNRestarts={restarts}\n")
+        format!("ActiveState={active}\nExecMainStatus={status}\n")
     }
 }
 

@@ -63,12 +63,8 @@ pub struct TryTunnel {
 pub struct UnitState {
     /// `active`, `activating`, `failed`…
     pub active: String,
-    /// `success`, `exit-code`, `timeout`…
-    pub result: String,
     /// What the program last ended with.
     pub exit_status: String,
-    /// How often it was started anew.
-    pub restarts: String,
 }
 
 /// The program that the box's package brought, by where it lies.
@@ -207,18 +203,13 @@ impl Clerk<'_> {
     }
 
     fn look(&self) -> Result<UnitState, Failure> {
-        let keys = "--property=ActiveState,Result,ExecMainStatus,NRestarts";
+        let keys = "--property=ActiveState,ExecMainStatus";
         let said = self.systemctl(&["show", keys, "--", UNIT])?;
         let value = |key: &str| {
             let found = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             found.unwrap_or_default().to_owned()
         };
-        Ok(UnitState {
-            active: value("ActiveState"),
-            result: value("Result"),
-            exit_status: value("ExecMainStatus"),
-            restarts: value("NRestarts"),
-        })
+        Ok(UnitState { active: value("ActiveState"), exit_status: value("ExecMainStatus") })
     }
 
     fn systemctl(&self, args: &[&str]) -> Result<String, Failure> {

@@ -159,9 +159,10 @@ fn what_it_does(seen: &SeenTunnel) -> String {
     let said = "`journalctl -u felhom-tunnel` says more";
     match &seen.unit {
         Some(unit) if unit.exit_status != "0" => {
-            let told =
-                format!("it ended with status {} and was started {} times", unit.exit_status, unit.restarts);
-            format!("{told}: is the token whole, and cloudflared of 2025.4.0 or newer? {said}")
+            let status = &unit.exit_status;
+            format!(
+                "it ended with status {status}: is the token whole, and cloudflared of 2025.4.0 or newer? {said}"
+            )
         }
         Some(unit) => format!("systemd calls it {}: {said}", unit.active),
         None => said.to_owned(),
