@@ -74,7 +74,9 @@ fn eventful() -> String {
     let away = NodeState::Unreadable { code: "pve_unreachable".to_owned(), text: "refused".to_owned() };
     let failed =
         guest(Outcome::Failed, &[StepOutcome::Applied, StepOutcome::Failed, StepOutcome::NotAttempted]);
-    after(vec![end(away, Vec::new()), end(node(), vec![failed, guest(Outcome::Held, &[])])])
+    let last =
+        CycleEnd { tunnel_connections: Some(4), ..end(node(), vec![failed, guest(Outcome::Held, &[])]) };
+    after(vec![end(away, Vec::new()), last])
 }
 
 #[test]
@@ -99,6 +101,7 @@ fn the_numbers_say_what_happened_and_name_nobody() {
         "document_refused 0",
         "pve_reachable 1",
         "journal_open_entries 2",
+        "tunnel_connections 4",
         "paused 0",
     ] {
         assert!(

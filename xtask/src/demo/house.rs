@@ -211,6 +211,11 @@ impl House {
             "  pull     {} ctl --control $(cat {folder}/pve/control-address) drive {DATA_SERIAL} off   (and on)",
             built("fake-pve").display()
         );
+        println!(
+            "  tunnel   {} --data {folder}/hub secret put {HOST} {}   and name what it prints in the file",
+            built("felhom-hub").display(),
+            tunnel::SECRET
+        );
         println!("  logs     {folder}/*.log");
         println!("\nCtrl-C ends all.");
     }

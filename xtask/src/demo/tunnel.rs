@@ -13,7 +13,7 @@ use super::house::{HOST, House};
 use crate::Failed;
 use crate::process::{built, output, wait_for};
 
-const SECRET: &str = "tunnel-token";
+pub(super) const SECRET: &str = "tunnel-token";
 /// As short as a document may say, so that a person need not wait.
 const REVERT_AFTER_S: u64 = 15;
 
