@@ -104,8 +104,12 @@ impl Slots {
         } else if self.at(NEXT).exists() {
             fs::remove_dir_all(self.at(NEXT))?;
         }
-        if !self.on_trial() && self.at(PREVIOUS).exists() {
-            fs::remove_dir_all(self.at(PREVIOUS))?;
+        if !self.on_trial() {
+            if self.at(PREVIOUS).exists() {
+                fs::remove_dir_all(self.at(PREVIOUS))?;
+            }
+            // Goes where it is empty, i.e. where it is settled that nothing is to run.
+            let _ = fs::remove_dir(self.current());
         }
         if self.folder.exists() { File::open(&self.folder)?.sync_all() } else { Ok(()) }
     }
@@ -180,6 +184,14 @@ mod tests {
         assert_eq!(runs(&slots), None);
         slots.revert().unwrap();
         assert_eq!(runs(&slots).as_deref(), Some("first"));
+        slots.begin().unwrap();
+        slots.offer().unwrap();
+        slots.settle().unwrap();
+        slots.keep().unwrap();
+        assert_eq!(fs::read_dir(slots.at(CURRENT).parent().unwrap()).unwrap().count(), 0);
+        put(&slots, "third");
+        slots.settle().unwrap();
+        slots.keep().unwrap();
         assert_eq!(fs::read_dir(slots.current().parent().unwrap()).unwrap().count(), 1);
     }
 
