@@ -100,12 +100,14 @@ impl AppState {
         let news: Vec<_> = news.into_iter().map(|news| (frame(&news), news)).collect();
         let keys = self.keys.clone();
         let answers = self.store.read(move |sql| {
+            // One transaction for all of them: the locks of one for each cost as much as the reading.
+            let snapshot = sql.unchecked_transaction()?;
             let answer = |(frame, news): (Option<poll::Frame>, OtherIntent)| -> Result<_, StoreError> {
                 let Some(frame) = frame else { return Ok((news, None)) };
-                let Some(document) = desired_history::current_document(sql, news.host_id)? else {
+                let Some(document) = desired_history::current_document(&snapshot, news.host_id)? else {
                     return Ok((news, None));
                 };
-                let answer = frame.around(&News::of(sql, &keys, news.host_id, document)?);
+                let answer = frame.around(&News::of(&snapshot, &keys, news.host_id, document)?);
                 Ok((news, Some(answer)))
             };
             news.into_iter().map(answer).collect::<Result<Vec<_>, _>>()
