@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use crate::accept::Accepted;
 use crate::backoff::Backoff;
+use crate::execute::tunnel::TunnelExecution;
 use crate::execute::{Executed, Execution};
 use crate::item::ItemId;
 use crate::observe::Observer;
@@ -180,17 +181,27 @@ impl Cycle {
             let (observed, plan) = self.look(desired, blocked).await?;
             let seen = (observed.node, self.drives.known().to_vec());
             let state = self.host_state(accepted.as_deref(), seen, &plan, &executed)?;
-            let idle = plan.is_idle();
             let node = self.observer.node().cloned();
-            let Some(node) = node.filter(|_| !idle && pass <= PASSES_MAX) else { break state };
+            let tunnel = plan.tunnel.as_ref().filter(|tunnel| !tunnel.steps.is_empty());
+            if plan.is_idle() || pass > PASSES_MAX || (node.is_none() && tunnel.is_none()) {
+                break state;
+            }
             self.state.put_last_report(&state)?;
             progress(state);
             for guest in plan.guests.iter().filter(|guest| !guest.steps.is_empty()) {
                 self.observer.forget(guest.vmid);
             }
-            let scene = Scene { pve: &self.pve, node: &node, desired };
-            let memory = (&self.state, &self.ops, &self.secrets);
-            let done = Execution::new(scene, memory, (cycle, &self.root)).run(&plan).await?;
+            let mut done = Executed::new();
+            if let Some(tunnel) = tunnel {
+                let (state, secrets, root) = (&self.state, &self.secrets, &*self.root);
+                let execution = TunnelExecution { state, desired, secrets, cycle, root };
+                done.insert(ItemId::Tunnel, execution.run(tunnel).await?);
+            }
+            if let Some(node) = &node {
+                let scene = Scene { pve: &self.pve, node, desired };
+                let run = Execution::new(scene, (&self.state, &self.ops), (cycle, &self.root)).run(&plan);
+                done.extend(run.await?);
+            }
             self.tunnel_changed(&plan, &done);
             self.learn(done, &mut executed);
         };

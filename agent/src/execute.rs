@@ -5,7 +5,7 @@
 //! the guest is read again: the plan made from that reading says whether the step took effect all the same.
 
 mod storage;
-mod tunnel;
+pub mod tunnel;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,7 +35,6 @@ use crate::pve::{GuestAt, Pve, PveError, TaskStatus, Upid};
 use crate::resources::guest::apply::{apply, is_already_true, is_still_wanted};
 use crate::resources::guest::observe::{Sought, find_task};
 use crate::resources::guest::plan::plan_guest;
-use crate::resources::tunnel::Secrets;
 use crate::state::{Boundary, EntryId, JournalEntry, State, StateError};
 use crate::step::Step;
 
@@ -77,8 +76,6 @@ pub struct Execution<'a> {
     pub cycle: u64,
     /// Where drives are mounted below: `/`, but in tests and beside a double.
     pub root: &'a Path,
-    /// What came beside the document.
-    pub secrets: &'a Secrets,
     /// Drives whose markers were accepted when this was planned.
     proven: BTreeMap<StorageId, Uuid>,
     storages: BTreeMap<StorageId, Mutex<()>>,
@@ -87,17 +84,13 @@ pub struct Execution<'a> {
 impl<'a> Execution<'a> {
     /// Prepares one cycle's execution.
     #[must_use]
-    pub fn new(
-        scene: Scene<'a>,
-        (state, ops, secrets): (&'a State, &'a Ops, &'a Secrets),
-        (cycle, root): (u64, &'a Path),
-    ) -> Self {
+    pub fn new(scene: Scene<'a>, (state, ops): (&'a State, &'a Ops), (cycle, root): (u64, &'a Path)) -> Self {
         let Scene { pve, node, desired } = scene;
         let (proven, storages) = (BTreeMap::new(), BTreeMap::new());
-        Self { pve, node, state, ops, desired, cycle, root, secrets, proven, storages }
+        Self { pve, node, state, ops, desired, cycle, root, proven, storages }
     }
 
-    /// Runs every item's steps. Fails only when the journal cannot be written: then nothing more is begun.
+    /// Runs the steps of storages and guests. Fails only when the journal cannot be written: then nothing more is begun.
     pub async fn run(mut self, plan: &Plan) -> Result<Executed, StateError> {
         let steps = plan.guests.iter().flat_map(|guest| &guest.steps);
         for storage in steps.flat_map(Step::allocates_on) {
@@ -112,9 +105,6 @@ impl<'a> Execution<'a> {
         // One after the other: what is done to drives is quick, and easier to follow in a journal.
         for storage in plan.storage.iter().filter(|storage| !storage.steps.is_empty()) {
             executed.insert(ItemId::Storage(storage.storage.clone()), self.run_storage(storage).await?);
-        }
-        if let Some(tunnel) = plan.tunnel.as_ref().filter(|tunnel| !tunnel.steps.is_empty()) {
-            executed.insert(ItemId::Tunnel, self.run_tunnel(tunnel).await?);
         }
         let due = plan.guests.iter().filter(|guest| !guest.steps.is_empty());
         let this = &self;

@@ -1,23 +1,41 @@
-//! The tunnel's steps: journal, request, outcome. None of them makes a task in PVE, and each leaves the box with a tunnel that
-//! is whole, wherever it is cut short.
+//! The tunnel's steps: journal, request, outcome. None of them needs Proxmox, so they are run also while that cannot be
+//! reached, and each leaves the box with a tunnel that is whole, wherever it is cut short.
 
+use std::path::Path;
+
+use felhom_shared::desired::DesiredState;
 use felhom_shared::limits::cut_text;
 use felhom_shared::report::{StepOutcome, StepReport};
 use felhom_shared::secret::SecretValue;
 use jiff::Timestamp;
 
-use super::Execution;
 use crate::host::tunnel::slots::Slots;
 use crate::item::Item;
 use crate::observe::Reading;
+use crate::resources::tunnel::Secrets;
 use crate::resources::tunnel::apply::apply;
 use crate::resources::tunnel::plan::TunnelPlan;
 use crate::resources::tunnel::step::TunnelStep;
-use crate::state::{Boundary, JournalEntry, StateError};
+use crate::state::{Boundary, JournalEntry, State, StateError};
 use crate::step::Step;
 
-impl Execution<'_> {
-    pub(super) async fn run_tunnel(&self, tunnel: &TunnelPlan) -> Result<Vec<StepReport>, StateError> {
+/// What the tunnel's steps of one cycle run with.
+pub struct TunnelExecution<'a> {
+    /// Journal and outbox.
+    pub state: &'a State,
+    /// The document, which names the token.
+    pub desired: &'a DesiredState,
+    /// What came beside it.
+    pub secrets: &'a Secrets,
+    /// The cycle's number.
+    pub cycle: u64,
+    /// `/`, but in tests and beside a double.
+    pub root: &'a Path,
+}
+
+impl TunnelExecution<'_> {
+    /// Runs them one after the other, to the first that fails. Fails only when the journal cannot be written.
+    pub async fn run(&self, tunnel: &TunnelPlan) -> Result<Vec<StepReport>, StateError> {
         let mut reports = Vec::with_capacity(tunnel.steps.len());
         for action in &tunnel.steps {
             let mut report = StepReport {
@@ -29,14 +47,14 @@ impl Execution<'_> {
                 error: None,
             };
             if reports.iter().all(|done: &StepReport| done.outcome == StepOutcome::Applied) {
-                self.run_tunnel_step(action, &mut report).await?;
+                self.run_step(action, &mut report).await?;
             }
             reports.push(report);
         }
         Ok(reports)
     }
 
-    async fn run_tunnel_step(&self, action: &TunnelStep, report: &mut StepReport) -> Result<(), StateError> {
+    async fn run_step(&self, action: &TunnelStep, report: &mut StepReport) -> Result<(), StateError> {
         let (step, now) = (Step::Tunnel(action.clone()), Timestamp::now());
         // Before the effect: a change that is taken back must not be tried again at once, whatever happens now.
         if let TunnelStep::RevertTunnel(revert) = action {

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use fake_pve::Fault;
 use fake_pve::cloudflared::TunnelToken;
 use felhom_agent::cycle::CycleEnd;
 use felhom_shared::desired::{DesiredState, Presence, TunnelSpec};
 use felhom_shared::id::Sha256Hex;
-use felhom_shared::report::{Outcome, StepOutcome, TunnelReadiness, TunnelReport};
+use felhom_shared::report::{NodeState, Outcome, StepOutcome, TunnelReadiness, TunnelReport};
 use felhom_shared::secret::{SecretName, SecretRef};
 use felhom_tests::tunnel_unit::install_cloudflared;
 use felhom_tests::{Agent, House, Killed, document};
@@ -186,6 +187,24 @@ fn a_token_that_the_edge_refuses_is_taken_back_and_told() {
     publish(&mut agent, &token("good").text());
     agent.settle();
     assert_eq!(house.tunnel().edge().admitted().last(), Some(&token("good").s));
+}
+
+/// The tunnel needs no Proxmox, and its customer needs the tunnel.
+#[test]
+fn a_change_is_taken_back_also_while_proxmox_cannot_be_reached() {
+    let (house, mut agent) = running("one");
+    publish(&mut agent, "not-a-token-at-all");
+    agent.settle_to(|end| tunnel(end).on_trial);
+    drop(agent);
+    house
+        .control()
+        .add_fault(Fault::on("GET", "*").always().refuse(595, "Errors during connection establishment"));
+    let mut agent = house.agent();
+    let end = agent.cycle();
+    assert!(matches!(end.state.node, NodeState::Unreadable { .. }) && tunnel(&end).on_trial);
+    agent.clock_runs(LONG);
+    assert_eq!(steps(&agent.cycle()), ["revert_tunnel"]);
+    back(&mut agent);
 }
 
 #[test]

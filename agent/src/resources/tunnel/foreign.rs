@@ -9,7 +9,9 @@ use felhom_shared::report::ForeignTunnel;
 use crate::host::tunnel::slots::UNIT;
 
 /// Where systemd looks for units, the administrator's first.
-const FOLDERS: [&str; 3] = ["etc/systemd/system", "usr/lib/systemd/system", "usr/local/lib/systemd/system"];
+const FOLDERS: [&str; 3] = ["etc/systemd/system", "usr/local/lib/systemd/system", PACKAGES];
+/// Those of packages. There are hundreds, and the few of interest have a name that says so.
+const PACKAGES: &str = "usr/lib/systemd/system";
 /// The unit by which cloudflared's own installer has it replaced every day.
 const UPDATER: &str = "cloudflared-update.timer";
 const UNIT_BYTES_MAX: u64 = 64 * 1024;
@@ -22,11 +24,13 @@ pub(super) fn stamp(root: &Path) -> [Option<std::time::SystemTime>; FOLDERS.len(
 /// Every unit that starts a cloudflared and is not ours, by name.
 pub(super) fn find(root: &Path) -> Vec<ForeignTunnel> {
     let mut found = BTreeMap::new();
-    for folder in FOLDERS.iter().map(|folder| root.join(folder)) {
+    for name in FOLDERS {
+        let folder = root.join(name);
         let updates_itself = folder.join(UPDATER).exists();
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let Ok(unit) = entry.file_name().into_string() else { continue };
-            if !unit.ends_with(".service") || unit == UNIT || found.contains_key(&unit) {
+            let may_be = name != PACKAGES || unit.contains("cloudflare") || unit.contains("tunnel");
+            if !unit.ends_with(".service") || !may_be || unit == UNIT || found.contains_key(&unit) {
                 continue;
             }
             let small = fs::metadata(entry.path()).is_ok_and(|it| it.is_file() && it.len() <= UNIT_BYTES_MAX);
