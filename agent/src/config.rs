@@ -52,15 +52,17 @@ pub struct Config {
 
 /// The tunnel of this box.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TunnelConfig {
+    /// The Cloudflare account whose tunnels may run here; none: any. Not the hub's to say.
+    pub account: Option<String>,
     /// Where the tunnel's unit has cloudflared tell of itself. As the unit says, but beside a double.
     pub metrics: SocketAddr,
 }
 
 impl Default for TunnelConfig {
     fn default() -> Self {
-        Self { metrics: METRICS }
+        Self { account: None, metrics: METRICS }
     }
 }
 

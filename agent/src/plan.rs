@@ -119,8 +119,14 @@ pub fn plan(desired: &DesiredState, observed: &ObservedHost, limits: Limits<'_>)
         withhold(&mut guest, limits, &mut budget_left);
         guest
     });
-    let guests = guests.collect();
-    let tunnel = plan_the_tunnel(desired, observed, limits);
+    let guests: Vec<_> = guests.collect();
+    let mut tunnel = plan_the_tunnel(desired, observed, limits);
+    let busy = guests.iter().any(|guest| !guest.steps.is_empty())
+        || storage.iter().any(|storage| !storage.steps.is_empty());
+    if let Some(tunnel) = tunnel.as_mut().filter(|tunnel| busy && tunnel.interrupts()) {
+        let text = "a change of the tunnel is tried when nothing else is being done: it has to be looked at often then";
+        tunnel.wait("tunnel_after_others", text.to_owned(), Outcome::Converging);
+    }
     Plan { storage, tunnel, guests, unmanaged: unmanaged(desired, observed) }
 }
 
@@ -159,7 +165,9 @@ fn plan_the_tunnel(
     if tunnel.steps.is_empty() {
     } else if limits.blocked && !tunnel.ends_trial() {
         tunnel.wait("host_paused", PAUSED.to_owned(), Outcome::Waiting);
-    } else if let Some(wait) = limits.backoff.waits(&ItemId::Tunnel, limits.now) {
+    } else if let Some(wait) =
+        limits.backoff.waits(&ItemId::Tunnel, limits.now).filter(|_| !tunnel.ends_trial())
+    {
         tunnel.wait(&wait.failure.code, next_try(wait), Outcome::Failed);
     }
     Some(tunnel)

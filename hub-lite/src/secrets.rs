@@ -77,6 +77,17 @@ pub fn missing(
     Ok(None)
 }
 
+/// Forgets values that are older than those which a document, just published, names. Newer ones wait for theirs.
+pub fn forget_older(sql: &Connection, host_id: HostId, named: &[SecretRef]) -> Result<(), StoreError> {
+    for named in named {
+        let of_name = of_name(sql, host_id, &named.secret)?;
+        for old in of_name.iter().take_while(|one| *one != named) {
+            secrets::remove(sql, host_id, old)?;
+        }
+    }
+    Ok(())
+}
+
 /// The values that a document names, for its box. One that cannot be opened is left out: the box says what it lacks.
 pub fn deliver(
     sql: &Connection,

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let trust = Config::read(Path::new(DEFAULT_PATH)).ok().map(|config| Trust {
         host_id: config.host_id,
         genesis_sha256: config.trust.genesis_sha256,
+        tunnel_account: config.tunnel.account,
         memory: MEMORY.into(),
     });
     let clerk = Clerk { root: Path::new("/"), tool: &run_tool, trust: trust.as_ref() };

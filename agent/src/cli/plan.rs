@@ -84,7 +84,7 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
             let known = (config.host_id, drives(config), marks);
             observed.storages = Some(observe(&pve, place, &desired.storage, known).await);
         }
-        let mut watch = Watch::of(&config.drives_root, config.tunnel.metrics);
+        let mut watch = Watch::of(&config.drives_root, config.tunnel.metrics).reading_only();
         let known = (config.state_dir.as_path(), &Secrets::default(), attempt);
         observed.tunnel = watch.look(desired.tunnel.as_ref(), known).await;
         Ok(observed)

@@ -13,6 +13,7 @@ use super::{Cli, CliError};
 use crate::cycle::Cycle;
 use crate::daemon::Daemon;
 use crate::host::block::BlockDevices;
+use crate::host::clear_drafts;
 use crate::metrics::Textfile;
 use crate::ops::Ops;
 use crate::resources::storage::Attached;
@@ -27,6 +28,7 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     let _lock = lock(&config.state_dir)?;
     let (pve, hub) = (pve(&config)?, hub(&config)?);
     let state = State::open(&config.state_dir)?;
+    clear_drafts(&config.state_dir);
     let observer = observer(&config, &pve);
     let ops = Ops::new(config.host_id, config.trust.genesis_sha256.clone(), state.clone());
     let cycle = Cycle::new(pve.clone(), state.clone(), ops, observer, config.change_budget_per_hour);
@@ -41,7 +43,7 @@ pub(super) fn run(cli: &Cli) -> Result<ExitCode, CliError> {
             .with_poll_wait(config.hub.poll_wait_s());
         let stop = stop_signal()?;
         notify(sd_notify::NotifyState::Ready);
-        daemon.run(stop, || notify(sd_notify::NotifyState::Watchdog)).await?;
+        Box::pin(daemon.run(stop, || notify(sd_notify::NotifyState::Watchdog))).await?;
         notify(sd_notify::NotifyState::Stopping);
         Ok(())
     })?;

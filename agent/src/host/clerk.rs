@@ -66,14 +66,17 @@ impl Clerk<'_> {
                 tracing::warn!(code = failure.code, "{}: {}", request.display(), failure.text);
                 Answer::Failed(failure)
             });
-            if said != Answer::Done {
-                fs::write(&answer, serde_json::to_vec(&said).expect("an answer is plain data"))?;
-            }
-            // Asked and answered, or asked by nobody we know.
+            let told = if said == Answer::Done {
+                Ok(())
+            } else {
+                fs::write(&answer, serde_json::to_vec(&said).expect("an answer is plain data"))
+            };
+            // Asked and answered, or asked by nobody we know. Also where the answer has no room: what stays would be done again.
             match remove(&request) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed?,
             }
+            told?;
         }
         Ok(())
     }
@@ -262,7 +265,10 @@ pub(super) fn put(path: &Path, text: &str) -> io::Result<bool> {
     }
     fs::create_dir_all(path.parent().unwrap_or(path))?;
     let draft = PathBuf::from(format!("{}.new", path.display()));
-    fs::write(&draft, text)?;
+    let mut file = fs::File::create(&draft)?;
+    file.write_all(text.as_bytes())?;
+    // After a power cut it is whole or not there.
+    file.sync_all()?;
     fs::rename(&draft, path)?;
     Ok(true)
 }

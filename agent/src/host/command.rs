@@ -31,6 +31,8 @@ const TUNNEL: &str = "tunnel-";
 /// A drive that is being checked after a crash takes its time to mount, and a large one to be formatted.
 const DESK: Desk = Desk { requests: REQUESTS, answers: ANSWERS, patience: Duration::from_secs(240) };
 
+const LOOK_PATIENCE: Duration = Duration::from_secs(15);
+
 /// One thing to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -143,10 +145,19 @@ impl HostCommand {
         storage.as_str()
     }
 
+    /// How long it may take. What only looks is over at once, or nobody is there.
+    fn desk(&self) -> Desk {
+        match self {
+            Self::Tunnel(TunnelCommand::Look) => Desk { patience: LOOK_PATIENCE, ..DESK },
+            _ => DESK,
+        }
+    }
+
     /// Asks for it, and waits for the end of it.
     pub async fn ask(&self, state_dir: &Path) -> Result<Answer, Failure> {
+        let desk = self.desk();
         let request = Zeroizing::new(serde_json::to_vec(self).expect("a command is plain data"));
-        match DESK.ask(state_dir, self.name(), &request).await {
+        match desk.ask(state_dir, self.name(), &request).await {
             Ok(None) => Ok(Answer::Done),
             Ok(Some(text)) => match serde_json::from_str(&text).unwrap_or(Answer::Failed(not_done(text))) {
                 Answer::Failed(failure) => Err(failure),
@@ -155,7 +166,7 @@ impl HostCommand {
             Err(Unanswered::NotAsked(text)) => Err(not_done(text)),
             Err(Unanswered::Nobody) => Err(not_done(format!(
                 "nobody answered within {:?}: does felhom-host.path run? `systemctl status felhom-host` says more",
-                DESK.patience
+                desk.patience
             ))),
         }
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How a request that is not whole ends.
+const DRAFT: &str = ".draft";
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where one kind of request goes.
@@ -31,6 +33,16 @@ pub(super) enum Unanswered {
     NotAsked(String),
     /// Nobody took it.
     Nobody,
+}
+
+/// Removes what a kill left half-written of requests: one may hold a secret.
+pub(crate) fn clear_drafts(state_dir: &Path) {
+    for entry in fs::read_dir(state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().ends_with(DRAFT) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 impl Desk {
@@ -55,7 +67,7 @@ impl Desk {
             }
             // Whole or not at all: whoever is woken by it must not read the half of it. It may hold a secret, so none is
             // left behind, and one that a kill left is written over.
-            let draft = state_dir.join(format!("{}-{name}.new", self.requests));
+            let draft = state_dir.join(format!("{}-{name}{DRAFT}", self.requests));
             let left = fs::write(&draft, request).and_then(|()| fs::rename(&draft, &at));
             left.inspect_err(|_| drop(fs::remove_file(&draft)))
         };

@@ -50,6 +50,8 @@ pub struct Trust {
     pub host_id: HostId,
     /// Digest of the first keyset; none: nothing is ever formatted.
     pub genesis_sha256: Option<String>,
+    /// Whose tunnels may run here; none: anybody's.
+    pub tunnel_account: Option<String>,
     /// Where it is remembered which signatures were used, and how new the keysets were.
     pub memory: PathBuf,
 }

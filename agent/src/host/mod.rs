@@ -11,3 +11,5 @@ pub mod marker;
 mod mount_unit;
 pub mod tunnel;
 pub mod unfinished;
+
+pub(crate) use desk::clear_drafts;

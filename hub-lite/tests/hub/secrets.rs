@@ -65,6 +65,8 @@ async fn another_value_waits_for_the_document_that_names_it() {
     assert_eq!(delivered(&hub, &known).await[0].1, FIRST, "as the current document says");
     hub.publish(known.host_id, &document(&named(SECOND)), false).await.unwrap();
     assert_eq!(delivered(&hub, &known).await[0].1, SECOND);
+    let held: i64 = hub.database().query_row("SELECT count(*) FROM secrets", [], |row| row.get(0)).unwrap();
+    assert_eq!(held, 1, "what was replaced is forgotten");
     // What is in use is not removed.
     let (host_id, name) = (known.host_id, SecretName::new("tunnel-token").unwrap());
     let removed = hub.running.state.store.write(move |sql| Ok(remove(sql, host_id, &name, "test")));

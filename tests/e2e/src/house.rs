@@ -82,6 +82,7 @@ impl House {
         let trust = Trust {
             host_id: host_id(),
             genesis_sha256: self.genesis.as_ref().map(|(digest, _)| digest.clone()),
+            tunnel_account: None,
             memory: self.host_memory(),
         };
         self.desk = Some(HostDesk::open(&self.state_dir(), self.control(), Some(trust), self.tunnel.clone()));

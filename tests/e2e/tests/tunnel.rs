@@ -11,12 +11,13 @@ use std::time::Duration;
 use fake_pve::Fault;
 use fake_pve::cloudflared::TunnelToken;
 use felhom_agent::cycle::CycleEnd;
+use felhom_agent::state::Boundary;
 use felhom_shared::desired::{DesiredState, Presence, TunnelSpec};
 use felhom_shared::id::Sha256Hex;
 use felhom_shared::report::{NodeState, Outcome, StepOutcome, TunnelReadiness, TunnelReport};
 use felhom_shared::secret::{SecretName, SecretRef};
 use felhom_tests::tunnel_unit::install_cloudflared;
-use felhom_tests::{Agent, House, Killed, document};
+use felhom_tests::{Agent, House, Killed, document, lxc};
 
 const TUNNEL: &str = "7a0e0001-0000-4000-8000-000000000001";
 /// Longer than any window of these tests.
@@ -25,6 +26,11 @@ const LONG: Duration = Duration::from_secs(61);
 /// A token with the secret that follows from this word.
 fn token(word: &str) -> TunnelToken {
     TunnelToken::new(TUNNEL, word)
+}
+
+/// What looks like a token, and cloudflared does not take.
+fn no_token() -> String {
+    TunnelToken { t: "no-tunnel".to_owned(), ..token("none") }.text()
 }
 
 fn spec(text: &str) -> TunnelSpec {
@@ -193,7 +199,7 @@ fn a_token_that_the_edge_refuses_is_taken_back_and_told() {
 #[test]
 fn a_change_is_taken_back_also_while_proxmox_cannot_be_reached() {
     let (house, mut agent) = running("one");
-    publish(&mut agent, "not-a-token-at-all");
+    publish(&mut agent, &no_token());
     agent.settle_to(|end| tunnel(end).on_trial);
     drop(agent);
     house
@@ -210,7 +216,7 @@ fn a_change_is_taken_back_also_while_proxmox_cannot_be_reached() {
 #[test]
 fn a_text_that_is_no_token_is_taken_back_with_what_cloudflared_ended_with() {
     let (house, mut agent) = running("one");
-    publish(&mut agent, "not-a-token-at-all");
+    publish(&mut agent, &no_token());
     agent.settle_to(|end| tunnel(end).on_trial && house.tunnel().pid().is_none());
     agent.clock_runs(LONG);
     let reverted = agent.cycle();
@@ -220,11 +226,64 @@ fn a_text_that_is_no_token_is_taken_back_with_what_cloudflared_ended_with() {
     assert_eq!(installed(&house, "token").unwrap(), token("one").text().as_bytes());
 }
 
+/// That can be known without stopping anything.
+#[test]
+fn a_text_that_is_no_token_at_all_stops_nothing() {
+    let (house, mut agent) = running("one");
+    let cut = token("two").text();
+    for text in ["not-a-token-at-all", &cut[..cut.len() - 7]] {
+        publish(&mut agent, text);
+        let end = agent.cycle();
+        let failed = tunnel(&end).steps[0].error.as_ref().unwrap();
+        assert_eq!(
+            (failed.code.as_str(), tunnel(&end).readiness),
+            ("tunnel_token_malformed", TunnelReadiness::Connected)
+        );
+    }
+    assert_eq!(house.tunnel().starts(), 1);
+    assert_eq!(fs::read_dir(house.control().host_root().join("var/lib/felhom-tunnel")).unwrap().count(), 1);
+}
+
+/// Nothing is stopped for it, and no half of a change is left.
+#[test]
+fn a_program_that_others_may_change_is_not_run() {
+    let (house, mut agent) = running("one");
+    let root = house.control().host_root();
+    install_cloudflared(&root, "2026.12.0");
+    let path = root.join("usr/bin/cloudflared");
+    let unsafe_mode = std::os::unix::fs::PermissionsExt::from_mode(0o757);
+    fs::set_permissions(&path, unsafe_mode).unwrap();
+    let end = agent.cycle();
+    assert_eq!(tunnel(&end).steps[0].error.as_ref().unwrap().code, "cloudflared_unsafe");
+    assert_eq!((tunnel(&end).readiness, house.tunnel().starts()), (TunnelReadiness::Connected, 1));
+    assert_eq!(fs::read_dir(root.join("var/lib/felhom-tunnel")).unwrap().count(), 1);
+}
+
+/// A change of the tunnel wants to be looked at often; guests that are being made take their time.
+#[test]
+fn a_change_is_tried_when_nothing_else_is_being_done() {
+    let (house, agent) = running("one");
+    drop(agent);
+    let current = house.control().host_root().join("var/lib/felhom-tunnel/current");
+    let mut agent = house.agent_with_probe(Rc::new(move |boundary| {
+        assert!(
+            boundary != Boundary::AfterTask || !current.join("trial").exists(),
+            "a guest waits for its task"
+        );
+    }));
+    let two = token("two").text();
+    agent.desire(&DesiredState { guests: vec![lxc(101, "web")], ..desired(spec(&two)) });
+    agent.deliver("tunnel-token", &two);
+    let end = agent.settle();
+    assert_eq!(tunnel(&end).token_sha256, Some(Sha256Hex::of(two.as_bytes())));
+    assert!(house.runs(101));
+}
+
 #[test]
 fn the_first_token_of_a_box_leaves_nothing_behind_where_it_does_not_connect() {
     let house = House::new().with_tunnel();
     let mut agent = house.agent();
-    publish(&mut agent, "not-a-token-at-all");
+    publish(&mut agent, &no_token());
     agent.settle_to(|end| tunnel(end).on_trial);
     agent.clock_runs(LONG);
     assert_eq!(steps(&agent.cycle()), ["revert_tunnel"]);
@@ -315,10 +374,15 @@ fn what_somebody_did_at_the_box_is_put_right() {
     agent.settle();
     let unit = house.control().host_root().join("etc/systemd/system/felhom-tunnel.service");
     let ours = fs::read_to_string(&unit).unwrap();
+    // Not where the agent has written it within the hour: somebody else writes it as well.
+    fs::write(&unit, "# Made by felhom-host, and changed").unwrap();
+    assert_eq!(codes(&agent.settle_to(|end| !codes(end).is_empty())), ["tunnel_unit_differs"]);
+    agent.clock_runs(Duration::from_secs(3601));
     fs::write(&unit, ours.replace("--no-autoupdate ", "")).unwrap();
     agent.settle();
     assert_eq!(fs::read_to_string(&unit).unwrap(), ours);
     fs::remove_file(&unit).unwrap();
+    agent.clock_runs(Duration::from_secs(3601));
     agent.settle();
     assert_eq!(fs::read_to_string(&unit).unwrap(), ours);
 }

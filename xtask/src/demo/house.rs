@@ -212,7 +212,8 @@ impl House {
             built("fake-pve").display()
         );
         println!(
-            "  tunnel   {} --data {folder}/hub secret put {HOST} {}   and name what it prints in the file",
+            "  tunnel   {} token demo --of-no-tunnel | {} --data {folder}/hub secret put {HOST} {}   and name what it prints in the file",
+            built("fake-cloudflared").display(),
             built("felhom-hub").display(),
             tunnel::SECRET
         );

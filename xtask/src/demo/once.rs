@@ -29,7 +29,7 @@ pub(super) fn run(house: &mut House, desired: &Path, converged_in: Duration) -> 
     rows.push(drift(house)?);
     rows.push(pulled(house)?);
     let saw = tunnel::a_bad_token(house, desired)?;
-    rows.push(Row { what: "a tunnel's token that is none: taken back", saw });
+    rows.push(Row { what: "a token of no tunnel: tried and taken back", saw });
     rows.push(killed(house, desired)?);
     rows.push(signed_away(house, desired)?);
     rows.push(on_the_hub(house)?);

@@ -39,11 +39,12 @@ pub(super) fn add(house: &House, desired: &Path) -> Result<(), Failed> {
     name_in(desired, &put_secret(house, token.trim())?)
 }
 
-/// A token that is none is published: the tunnel that runs comes back by itself.
+/// A token of no tunnel is published: the tunnel that runs comes back by itself.
 pub(super) fn a_bad_token(house: &mut House, desired: &Path) -> Result<String, Failed> {
     let before = fs::read(desired).map_err(|source| Failed::File { path: desired.to_owned(), source })?;
     let good = tunnel(house)?["token_sha256"].clone();
-    name_in(desired, &put_secret(house, "copied-without-its-end")?)?;
+    let bad = output(Command::new(built("fake-cloudflared")).args(["token", "demo", "--of-no-tunnel"]))?;
+    name_in(desired, &put_secret(house, bad.trim())?)?;
     house.publish(desired)?;
     wait_for("the change to be tried", Duration::from_secs(30), || {
         Ok((tunnel(house)?["on_trial"] == true).then_some(()))

@@ -5,6 +5,7 @@
 //! started, and no unit is touched but the one that stands in this program.
 
 pub mod slots;
+mod token;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,12 +15,14 @@ use std::path::{Path, PathBuf};
 use felhom_shared::id::Sha256Hex;
 use felhom_shared::report::Failure;
 use felhom_shared::secret::SecretValue;
+use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::clerk::{Clerk, UNITS, failed, put};
 use super::command::Answer;
+use crate::observe::Reading;
 use slots::{PROGRAM, Slots, TOKEN, UNIT};
 
 /// The unit's text, as it stands in the repository.
@@ -29,6 +32,8 @@ const OURS: &str = "# Made by felhom-host";
 /// Where the box's own program is looked for, below the root.
 const PROGRAMS: [&str; 2] = ["usr/bin/cloudflared", "usr/local/bin/cloudflared"];
 const PROGRAM_BYTES_MAX: u64 = 512 << 20;
+/// Left free beside a copy of the program.
+const ROOM_LEFT: u64 = 64 << 20;
 
 /// What may be asked about the tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +99,20 @@ fn read_pieces(path: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io
     }
 }
 
+impl UnitState {
+    /// It runs, and has said that it is ready.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active == "active"
+    }
+
+    /// It does not run, and systemd does not start it by itself.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.active.as_str(), "inactive" | "failed")
+    }
+}
+
 impl Clerk<'_> {
     pub(super) fn tunnel(&self, command: &TunnelCommand) -> Result<Answer, Failure> {
         let slots = Slots::below(self.root);
@@ -101,11 +120,12 @@ impl Clerk<'_> {
         match command {
             TunnelCommand::Try(wanted) => self.change(&slots, Some(wanted))?,
             TunnelCommand::Stop => self.change(&slots, None)?,
-            TunnelCommand::Keep => slots.keep().map_err(|error| unwritten(&error))?,
+            TunnelCommand::Keep => self.keep(&slots)?,
             TunnelCommand::Revert => {
                 self.halt()?;
-                slots.revert().map_err(|error| unwritten(&error))?;
-                self.start(&slots)?;
+                // Whatever is there then is started: that one thing fails is no reason to run nothing.
+                let reverted = slots.revert();
+                self.start(&slots).and(reverted.map_err(|error| unwritten(&error)))?;
             }
             TunnelCommand::Start => self.start(&slots)?,
             TunnelCommand::Look => return self.look().map(Answer::Tunnel),
@@ -116,22 +136,54 @@ impl Clerk<'_> {
     /// What runs is stopped before the other takes its place: what answers afterwards is the other.
     fn change(&self, slots: &Slots, wanted: Option<&TryTunnel>) -> Result<(), Failure> {
         if slots.on_trial() {
+            if holds(slots, wanted) {
+                // Asked again: we were ended between the change and the start.
+                return self.start(slots);
+            }
             let text = "a change of the tunnel is being tried already: it is kept or taken back first";
             return Err(failed("tunnel_on_trial", text.to_owned()));
         }
         self.refuse_foreign_unit()?;
+        if let Err(failure) = self.prepare(slots, wanted).and_then(|()| self.halt()) {
+            // Half a copy must not fill the disk.
+            slots.settle().map_err(|error| unwritten(&error))?;
+            return Err(failure);
+        }
+        let placed = slots.place();
+        self.start(slots).and(placed.map_err(|error| unwritten(&error)))
+    }
+
+    /// Everything that can fail without touching what runs.
+    fn prepare(&self, slots: &Slots, wanted: Option<&TryTunnel>) -> Result<(), Failure> {
+        let account = self.trust.and_then(|trust| trust.tunnel_account.as_deref());
+        if let Some(wanted) = wanted {
+            token::check(&wanted.token, account)?;
+        }
         let next = slots.begin().map_err(|error| unwritten(&error))?;
         if let Some(wanted) = wanted {
             self.fill(&next, slots, wanted)?;
         }
-        slots.offer().map_err(|error| unwritten(&error))?;
-        self.halt()?;
-        slots.settle().map_err(|error| unwritten(&error))?;
-        self.start(slots)
+        slots.offer().map_err(|error| unwritten(&error))
+    }
+
+    /// Anybody on the box can answer where cloudflared would while that is away. That the unit is active, systemd says, and
+    /// it is told so by the unit's own process.
+    fn keep(&self, slots: &Slots) -> Result<(), Failure> {
+        let runs = slots.current().join(PROGRAM).exists();
+        if runs && !self.look()?.is_active() {
+            let text = "systemd does not call the tunnel's unit active: the change is not kept";
+            return Err(failed("tunnel_not_active", text.to_owned()));
+        }
+        slots.keep().map_err(|error| unwritten(&error))
     }
 
     fn fill(&self, next: &Path, slots: &Slots, wanted: &TryTunnel) -> Result<(), Failure> {
         let source = self.program(slots, &wanted.program_sha256)?;
+        let room = has_room(next, &source).map_err(|error| unwritten(&error))?;
+        if !room {
+            let text = "there is no room for a copy of cloudflared below /var/lib: make some";
+            return Err(failed("tunnel_no_room", text.to_owned()));
+        }
         let copied = copy_program(&source, &next.join(PROGRAM)).map_err(|error| unwritten(&error))?;
         if copied != wanted.program_sha256 {
             let text = format!("{} is not what was asked for", source.display());
@@ -167,7 +219,8 @@ impl Clerk<'_> {
     fn refuse_foreign_unit(&self) -> Result<(), Failure> {
         let path = self.root.join(UNITS).join(UNIT);
         match fs::read_to_string(&path) {
-            Ok(text) if !text.starts_with(OURS) => {
+            // An empty one is what a power cut left of ours.
+            Ok(text) if !text.is_empty() && !text.starts_with(OURS) => {
                 let text = format!("{} was made by somebody else: it is left alone", path.display());
                 Err(failed("tunnel_unit_taken", text))
             }
@@ -194,9 +247,9 @@ impl Clerk<'_> {
             }
             return Ok(());
         };
-        if put(&path, &text).map_err(|error| unwritten(&error))? {
-            self.systemctl(&["daemon-reload"])?;
-        }
+        put(&path, &text).map_err(|error| unwritten(&error))?;
+        // Also where the text was there: the last one to write it may have been ended before this.
+        self.systemctl(&["daemon-reload"])?;
         self.systemctl(&["--quiet", "enable", "--", UNIT])?;
         // It is ready when it is connected, and nobody waits here for that.
         self.systemctl(&["start", "--no-block", "--", UNIT]).map(drop)
@@ -217,6 +270,25 @@ impl Clerk<'_> {
     }
 }
 
+/// Whether what is on trial is what is asked for.
+fn holds(slots: &Slots, wanted: Option<&TryTunnel>) -> bool {
+    match (wanted, slots.token()) {
+        (None, Reading::Absent) => true,
+        (Some(wanted), Reading::Present(token)) => {
+            let program = hash_file(&slots.current().join(PROGRAM));
+            token == wanted.token && program.is_ok_and(|hash| hash == wanted.program_sha256)
+        }
+        _ => false,
+    }
+}
+
+/// A full disk would stop more than the tunnel.
+fn has_room(folder: &Path, program: &Path) -> io::Result<bool> {
+    let free = statvfs(folder)?;
+    let free = free.blocks_available().saturating_mul(free.fragment_size());
+    Ok(free > fs::metadata(program)?.len() + ROOM_LEFT)
+}
+
 fn copy_program(from: &Path, to: &Path) -> io::Result<Sha256Hex> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(to)?;
     let mut hasher = Sha256::new();
@@ -234,3 +306,6 @@ fn unwritten(error: &io::Error) -> Failure {
         format!("the tunnel's files cannot be written: {error}. Is the disk full or read-only?"),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use felhom_shared::report::Failure;
 use felhom_shared::secret::SecretValue;
 
 use super::step::TunnelStep;
-use crate::host::command::HostCommand;
+use crate::host::command::{Answer, HostCommand};
 use crate::host::tunnel::{TryTunnel, TunnelCommand};
 
 /// Asks the host for it. A change needs its token.
@@ -25,5 +25,11 @@ pub async fn apply(state_dir: &Path, step: &TunnelStep, token: Option<SecretValu
         TunnelStep::RevertTunnel(_) => TunnelCommand::Revert,
         TunnelStep::StartTunnel => TunnelCommand::Start,
     };
-    HostCommand::Tunnel(command).ask(state_dir).await.map(drop)
+    match HostCommand::Tunnel(command).ask(state_dir).await? {
+        Answer::Done => Ok(()),
+        other => Err(Failure {
+            code: "host_command_failed".to_owned(),
+            text: format!("felhom-host answered something else: {other:?}"),
+        }),
+    }
 }

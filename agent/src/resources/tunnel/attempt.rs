@@ -1,7 +1,7 @@
 //! A change of the tunnel that was taken back, remembered on the box: each try interrupts what works, so the next one comes
-//! later each time, and at once only under a new document.
+//! later each time, and at once only when the document says something else of the tunnel.
 
-use felhom_shared::id::Generation;
+use felhom_shared::desired::TunnelSpec;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -10,15 +10,15 @@ use crate::state::{State, StateError};
 
 /// After a change that did not connect while the hub was heard: most likely it is wrong.
 const FIRST_WAIT_H: i64 = 1;
-const LONGEST_WAIT_H: i64 = 24;
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 /// After one while the hub was not heard either: most likely the line was down.
 const OUTAGE_WAIT_MIN: i64 = 10;
 
 /// The last change that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Under which document.
-    pub generation: Option<Generation>,
+    /// What the document said of the tunnel then.
+    pub section: Option<TunnelSpec>,
     /// What was tried; none where the tunnel was to be stopped.
     pub tried: Option<Wanted>,
     /// How often.
@@ -35,34 +35,41 @@ impl Attempt {
     pub fn after(
         before: Option<&Self>,
         revert: &RevertTunnel,
-        (generation, now): (Option<Generation>, Timestamp),
+        (section, now): (Option<TunnelSpec>, Timestamp),
     ) -> Self {
-        let same = before.filter(|before| before.tried == revert.tried && before.generation == generation);
+        let same = before.filter(|before| before.tried == revert.tried && before.section == section);
         let failures = same.map_or(0, |before| before.failures).saturating_add(1);
-        let wait = if revert.hub_heard {
-            SignedDuration::from_hours((FIRST_WAIT_H << (failures - 1).min(8)).min(LONGEST_WAIT_H))
-        } else {
-            SignedDuration::from_mins(OUTAGE_WAIT_MIN)
-        };
+        let first = if revert.hub_heard { FIRST_WAIT_H * 60 } else { OUTAGE_WAIT_MIN };
+        let wait = SignedDuration::from_mins(first << (failures - 1).min(8)).min(LONGEST_WAIT);
         let next_try = now.saturating_add(wait).unwrap_or(now);
-        Self { generation, tried: revert.tried.clone(), failures, next_try, why: revert.why.clone() }
+        Self { section, tried: revert.tried.clone(), failures, next_try, why: revert.why.clone() }
+    }
+
+    /// Whether it may be tried again. A time further away than any wait was reckoned by a wrong clock.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now >= self.next_try || self.next_try.duration_since(now) > LONGEST_WAIT
     }
 }
 
 const TUNNEL_ATTEMPT: &str = "tunnel_attempt";
 
 impl State {
-    /// The last change of the tunnel that was taken back under the document in force.
+    /// The last change of the tunnel that was taken back, while the document says the same of it.
     pub fn tunnel_attempt(&self) -> Result<Option<Attempt>, StateError> {
         let attempt: Option<Attempt> = self.get(TUNNEL_ATTEMPT)?;
-        let generation = self.accepted()?.map(|accepted| accepted.generation);
-        Ok(attempt.filter(|attempt| attempt.generation == generation))
+        let section = self.tunnel_section()?;
+        Ok(attempt.filter(|attempt| attempt.section == section))
+    }
+
+    fn tunnel_section(&self) -> Result<Option<TunnelSpec>, StateError> {
+        Ok(self.accepted()?.and_then(|accepted| accepted.desired.tunnel.clone()))
     }
 
     /// Remembers that a change is taken back.
     pub fn put_tunnel_attempt(&self, revert: &RevertTunnel, now: Timestamp) -> Result<(), StateError> {
-        let generation = self.accepted()?.map(|accepted| accepted.generation);
-        let attempt = Attempt::after(self.tunnel_attempt()?.as_ref(), revert, (generation, now));
+        let known = (self.tunnel_section()?, now);
+        let attempt = Attempt::after(self.tunnel_attempt()?.as_ref(), revert, known);
         self.put(TUNNEL_ATTEMPT, &attempt)
     }
 }

@@ -22,7 +22,7 @@ pub struct SeenTunnel {
     pub ready: Ready,
     /// Its version.
     pub version: Option<String>,
-    /// What systemd says of it, where it does not connect.
+    /// What systemd says of it, where it does not connect or is being tried.
     pub unit: Option<UnitState>,
     /// A change is being tried.
     pub trial: Option<TrialSeen>,
@@ -30,6 +30,8 @@ pub struct SeenTunnel {
     pub attempt: Option<Attempt>,
     /// Whether the token that the document names is at hand.
     pub has_secret: bool,
+    /// Our unit was put in its place not long ago.
+    pub unit_written: bool,
     /// It was started a moment ago.
     pub just_started: bool,
     /// Other tunnels.
@@ -69,6 +71,7 @@ impl SeenTunnel {
             trial: None,
             attempt: None,
             has_secret: false,
+            unit_written: false,
             just_started: false,
             foreign: Vec::new(),
             served: false,

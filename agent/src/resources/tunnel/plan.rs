@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::cloudflared::Ready;
 use super::observe::{Installed, SeenTunnel, TrialSeen};
 use super::step::{RevertTunnel, TunnelStep, Wanted};
+use crate::host::tunnel::UnitState;
 use crate::observe::Reading;
 use crate::plan::concluded;
 use crate::trial::{Verdict, judge};
@@ -52,10 +53,11 @@ pub fn plan_tunnel(spec: Option<&TunnelSpec>, seen: &SeenTunnel, now: Timestamp)
     let mut plan = TunnelPlan::new(spec, seen);
     if let Reading::Unreadable(failure) = &seen.installed {
         plan.unreadable(failure);
-        return plan;
     }
     if let Some(trial) = seen.trial {
         plan_trial(spec, seen, trial, &mut plan);
+    } else if plan.outcome == Outcome::Unreadable {
+        return plan;
     } else if let Some(spec) = spec {
         match spec.presence {
             Presence::Absent => plan_absent(seen, now, &mut plan),
@@ -74,9 +76,12 @@ pub fn plan_tunnel(spec: Option<&TunnelSpec>, seen: &SeenTunnel, now: Timestamp)
 fn plan_trial(spec: Option<&TunnelSpec>, seen: &SeenTunnel, trial: TrialSeen, plan: &mut TunnelPlan) {
     let window = spec.map_or(USUAL_WINDOW, |spec| Duration::from_secs(spec.revert_after_s.into()));
     let tried = seen.installed.present().map(|installed| installed.wanted.clone());
-    let proven = match &tried {
-        Some(_) => plan.readiness == TunnelReadiness::Connected,
-        None => trial.hub_heard,
+    // Who answers while cloudflared is away may be anybody on the box; whether its unit is active, systemd says.
+    let is_active = seen.unit.as_ref().is_some_and(UnitState::is_active);
+    let proven = match &seen.installed {
+        Reading::Present(_) => plan.readiness == TunnelReadiness::Connected && is_active,
+        Reading::Absent => trial.hub_heard,
+        Reading::Unreadable(_) => false,
     };
     match judge(trial.lasts, window, proven) {
         Verdict::Keep => plan.steps.push(TunnelStep::KeepTunnel),
@@ -87,11 +92,12 @@ fn plan_trial(spec: Option<&TunnelSpec>, seen: &SeenTunnel, trial: TrialSeen, pl
             plan.note(NoteKind::Waiting, "tunnel_on_trial", text);
         }
         Verdict::Revert => {
-            let why = match &tried {
-                Some(_) => {
+            let why = match &seen.installed {
+                Reading::Unreadable(failure) => failure.text.clone(),
+                Reading::Present(_) => {
                     format!("it had no connection after {} s; {}", window.as_secs(), what_it_does(seen))
                 }
-                None => format!("the hub was not heard for {} s without it", window.as_secs()),
+                Reading::Absent => format!("the hub was not heard for {} s without it", window.as_secs()),
             };
             let hub_heard = trial.hub_heard;
             plan.steps.push(TunnelStep::RevertTunnel(RevertTunnel { tried, hub_heard, why }));
@@ -111,10 +117,15 @@ fn plan_present(spec: &TunnelSpec, seen: &SeenTunnel, now: Timestamp, plan: &mut
     let installed = seen.installed.present();
     let Some(program_sha256) = plan.program(spec, seen) else { return };
     let wanted = Wanted { token_sha256: token.sha256.clone(), program_sha256 };
-    if let Some(Installed { wanted: there, unit_is_ours: true }) = installed
+    if let Some(Installed { wanted: there, unit_is_ours }) = installed
         && *there == wanted
+        && (*unit_is_ours || seen.unit_written)
     {
         plan_running(seen, plan);
+        if !unit_is_ours {
+            let text = "the tunnel's unit was changed again after the agent wrote it: who does that? It is written anew in an hour";
+            plan.note(NoteKind::Waiting, "tunnel_unit_differs", text.to_owned());
+        }
         return;
     }
     let has_token =
@@ -140,7 +151,7 @@ fn plan_running(seen: &SeenTunnel, plan: &mut TunnelPlan) {
                         good?";
             plan.note(NoteKind::Waiting, "tunnel_unconnected", text.to_owned());
         }
-        TunnelReadiness::Down | TunnelReadiness::Absent if !seen.just_started => {
+        TunnelReadiness::Down | TunnelReadiness::Absent if !seen.just_started && is_at_rest(seen) => {
             plan.steps.push(TunnelStep::StartTunnel);
         }
         TunnelReadiness::Down | TunnelReadiness::Absent => {
@@ -154,15 +165,22 @@ fn plan_running(seen: &SeenTunnel, plan: &mut TunnelPlan) {
     }
 }
 
+/// Whether nobody starts it unless the agent does.
+fn is_at_rest(seen: &SeenTunnel) -> bool {
+    seen.unit.as_ref().is_some_and(UnitState::is_at_rest)
+}
+
 /// What systemd knows of a cloudflared that does not connect, and where to look.
 fn what_it_does(seen: &SeenTunnel) -> String {
     let said = "`journalctl -u felhom-tunnel` says more";
     match &seen.unit {
-        Some(unit) if unit.exit_status != "0" => {
-            let status = &unit.exit_status;
+        Some(unit) if unit.exit_status == "255" => {
             format!(
-                "it ended with status {status}: is the token whole, and cloudflared of 2025.4.0 or newer? {said}"
+                "it ended with status 255: is the token whole, and cloudflared of 2025.4.0 or newer? {said}"
             )
+        }
+        Some(unit) if unit.exit_status != "0" => {
+            format!("it ended with status {}: is the line up, and the token good? {said}", unit.exit_status)
         }
         Some(unit) => format!("systemd calls it {}: {said}", unit.active),
         None => said.to_owned(),
@@ -228,11 +246,11 @@ impl TunnelPlan {
     /// Whether this very change was taken back, and not long ago.
     fn must_wait(&mut self, wanted: Option<&Wanted>, seen: &SeenTunnel, now: Timestamp) -> bool {
         let Some(attempt) = &seen.attempt else { return false };
-        if attempt.tried.as_ref() != wanted || now >= attempt.next_try {
+        if attempt.tried.as_ref() != wanted || attempt.is_over(now) {
             return false;
         }
         let text = format!(
-            "the change was tried and taken back: {}. Next try at {:.0}, or with the next document",
+            "the change was tried and taken back: {}. Next try at {:.0}, or when the document says something else of the tunnel",
             attempt.why, attempt.next_try
         );
         self.note(NoteKind::Waiting, "tunnel_reverted", text);
@@ -253,6 +271,13 @@ impl TunnelPlan {
         self.outcome = Outcome::Unreadable;
         self.readiness = TunnelReadiness::Unknown;
         self.note(NoteKind::Refused, &failure.code, failure.text.clone());
+    }
+
+    /// Whether what is to be done interrupts a tunnel that runs.
+    #[must_use]
+    pub fn interrupts(&self) -> bool {
+        let change = |step: &TunnelStep| matches!(step, TunnelStep::TryTunnel(_) | TunnelStep::StopTunnel);
+        self.installed.is_some() && self.steps.iter().any(change)
     }
 
     /// Whether what is to be done ends a trial: that is not put off.

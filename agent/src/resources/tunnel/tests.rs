@@ -114,8 +114,13 @@ fn on_trial(token: Option<&str>, lasts_s: u64, connections: u32, hub_heard: bool
     SeenTunnel {
         ready: Ready::Runs { connections },
         trial: Some(TrialSeen { lasts: Duration::from_secs(lasts_s), hub_heard }),
+        unit: Some(unit("active", "0")),
         ..seen(token)
     }
+}
+
+fn unit(active: &str, exit_status: &str) -> UnitState {
+    UnitState { active: active.to_owned(), exit_status: exit_status.to_owned() }
 }
 
 #[test]
@@ -124,15 +129,40 @@ fn a_change_is_kept_once_it_connects_and_taken_back_where_it_does_not_in_time() 
     assert_eq!(planned(&spec, &on_trial(Some("b"), 1, 1, false)).steps, [TunnelStep::KeepTunnel]);
     let waits = planned(&spec, &on_trial(Some("b"), 59, 0, true));
     assert_eq!((codes(&waits), waits.outcome), (vec!["tunnel_on_trial"], Outcome::Waiting));
-    let unit = UnitState { active: "activating".to_owned(), exit_status: "255".to_owned() };
-    let over = SeenTunnel { unit: Some(unit), ..on_trial(Some("b"), 60, 0, true) };
+    let over = SeenTunnel { unit: Some(unit("activating", "255")), ..on_trial(Some("b"), 60, 0, true) };
     let [TunnelStep::RevertTunnel(revert)] = &planned(&spec, &over).steps[..] else { panic!("it reverts") };
     assert_eq!((&revert.tried, revert.hub_heard), (&Some(wanted("b", "new")), true));
     assert!(revert.why.contains("status 255") && revert.why.contains("journalctl"), "{}", revert.why);
     // Also where the document says nothing of it any more, or something else.
     assert_eq!(plan_tunnel(None, &on_trial(Some("b"), 1, 4, false), now()).steps, [TunnelStep::KeepTunnel]);
-    let changed = TunnelSpec { revert_after_s: 90, ..spec };
+    let changed = TunnelSpec { revert_after_s: 90, ..spec.clone() };
     assert_eq!(codes(&planned(&changed, &on_trial(Some("a"), 60, 0, true))), ["tunnel_on_trial"]);
+    // Or where it cannot be read at all.
+    let failure = Failure { code: "tunnel_unreadable".to_owned(), text: "a damaged token".to_owned() };
+    let damaged = SeenTunnel { installed: Reading::Unreadable(failure), ..on_trial(None, 61, 4, true) };
+    let [TunnelStep::RevertTunnel(revert)] = &planned(&spec, &damaged).steps[..] else {
+        panic!("it reverts")
+    };
+    assert_eq!(revert.why, "a damaged token");
+}
+
+/// While cloudflared is away anybody on the box can answer in its place; systemd knows whether its unit is ready.
+#[test]
+fn whoever_answers_beside_the_unit_proves_nothing() {
+    for who in [Some(unit("activating", "1")), None] {
+        let answered = |lasts_s| SeenTunnel { unit: who.clone(), ..on_trial(Some("b"), lasts_s, 4, true) };
+        assert_eq!(codes(&planned(&spec("b"), &answered(5))), ["tunnel_on_trial"]);
+        assert!(matches!(planned(&spec("b"), &answered(61)).steps[..], [TunnelStep::RevertTunnel(_)]));
+    }
+}
+
+#[test]
+fn a_unit_that_somebody_else_writes_as_well_is_not_fought_over() {
+    let installed = Installed { wanted: wanted("a", "new"), unit_is_ours: false };
+    let edited = SeenTunnel { installed: Reading::Present(installed), unit_written: true, ..seen(Some("a")) };
+    let plan = planned(&spec("a"), &edited);
+    assert_eq!((codes(&plan), plan.steps.len()), (vec!["tunnel_unit_differs"], 0));
+    assert_eq!(planned(&spec("b"), &edited).steps.len(), 1);
 }
 
 #[test]
@@ -150,7 +180,7 @@ fn to_be_without_a_tunnel_is_proven_by_the_hub_being_heard() {
 }
 
 #[test]
-fn what_was_taken_back_is_tried_again_later_each_time_and_at_once_under_a_new_document() {
+fn what_was_taken_back_is_tried_again_later_each_time() {
     let revert = |hub_heard| RevertTunnel { tried: Some(wanted("b", "new")), hub_heard, why: "x".to_owned() };
     let first = Attempt::after(None, &revert(true), (None, now()));
     let plan = planned(&spec("b"), &SeenTunnel { attempt: Some(first.clone()), ..seen(Some("a")) });
@@ -166,8 +196,16 @@ fn what_was_taken_back_is_tried_again_later_each_time_and_at_once_under_a_new_do
         waits.push(hours(&attempt));
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 24, 24]);
+    // Under another section it is another change.
+    attempt = Attempt::after(Some(&attempt), &revert(true), (Some(spec("b")), now()));
+    assert_eq!((attempt.failures, hours(&attempt)), (1, 1));
+    // A clock that was years ahead when it was taken back.
+    let years_ago = now() - SignedDuration::from_hours(30_000);
+    assert!(attempt.is_over(years_ago) && !attempt.is_over(now()));
     let outage = Attempt::after(None, &revert(false), (None, now()));
     assert_eq!(outage.next_try.duration_since(now()), SignedDuration::from_mins(10));
+    let again = Attempt::after(Some(&outage), &revert(false), (None, now()));
+    assert_eq!(again.next_try.duration_since(now()), SignedDuration::from_mins(20));
     let later = plan_tunnel(
         Some(&spec("b")),
         &SeenTunnel { attempt: Some(outage.clone()), ..seen(Some("a")) },
@@ -178,8 +216,14 @@ fn what_was_taken_back_is_tried_again_later_each_time_and_at_once_under_a_new_do
 
 #[test]
 fn a_tunnel_that_does_not_run_is_started_and_not_again_at_once() {
-    let down = SeenTunnel { ready: Ready::Down, ..seen(Some("a")) };
+    let down = SeenTunnel { ready: Ready::Down, unit: Some(unit("failed", "0")), ..seen(Some("a")) };
     assert_eq!(planned(&spec("a"), &down).steps, [TunnelStep::StartTunnel]);
+    // systemd is about to.
+    let waits = SeenTunnel { unit: Some(unit("activating", "1")), ..down.clone() };
+    assert_eq!(
+        (codes(&planned(&spec("a"), &waits)), planned(&spec("a"), &waits).steps),
+        (vec!["tunnel_down"], vec![])
+    );
     let plan = planned(&spec("a"), &SeenTunnel { just_started: true, ..down });
     assert_eq!((codes(&plan), plan.outcome), (vec!["tunnel_down"], Outcome::Waiting));
     let plan = planned(&spec("a"), &SeenTunnel { ready: Ready::Runs { connections: 0 }, ..seen(Some("a")) });
@@ -239,11 +283,11 @@ proptest! {
         prop_assert_eq!(settled, plan.outcome == Outcome::Converged);
     }
 
-    /// What could not be read is never changed.
+    /// What could not be read is never changed, but what was there before a change comes back.
     #[test]
     fn an_unreadable_tunnel_takes_no_step(seen in any_seen()) {
         let failure = Failure { code: "tunnel_unreadable".to_owned(), text: "x".to_owned() };
-        let unreadable = SeenTunnel { installed: Reading::Unreadable(failure), ..seen };
+        let unreadable = SeenTunnel { installed: Reading::Unreadable(failure), trial: None, ..seen };
         let plan = planned(&spec("a"), &unreadable);
         prop_assert!(plan.steps.is_empty());
         prop_assert_eq!(plan.outcome, Outcome::Unreadable);

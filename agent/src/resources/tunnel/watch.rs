@@ -27,6 +27,10 @@ use crate::observe::Reading;
 
 /// Where the tunnel's unit has cloudflared tell of itself.
 pub const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 20249);
+/// What systemd said is not asked again so soon, but of a change that is being tried.
+const UNIT_PAUSE: Duration = Duration::from_secs(15);
+/// Somebody else writes the unit as well: nobody gains from a tunnel that is started anew each time.
+const UNIT_WRITTEN_PAUSE: Duration = Duration::from_secs(3600);
 /// A cloudflared that was just started is not started again, and systemd is not asked about it again.
 const START_PAUSE: Duration = Duration::from_secs(120);
 
@@ -41,7 +45,11 @@ pub struct Watch {
     cloudflared: Option<Cloudflared>,
     hashes: BTreeMap<PathBuf, (Stamp, Sha256Hex)>,
     version: Option<(Sha256Hex, String)>,
-    unit: Option<(Instant, UnitState)>,
+    /// What systemd said of the unit, if it was asked and answered.
+    unit: Option<(Instant, Option<UnitState>)>,
+    unit_written_at: Option<Instant>,
+    /// Whether somebody may be asked on this one's behalf.
+    asks: bool,
     trial_since: Option<Instant>,
     started_at: Option<Instant>,
     hub_heard_at: Option<Instant>,
@@ -60,12 +68,21 @@ impl Watch {
             hashes: BTreeMap::new(),
             version: None,
             unit: None,
+            unit_written_at: None,
+            asks: true,
             trial_since: None,
             started_at: None,
             hub_heard_at: None,
             foreign: None,
             connections: None,
         }
+    }
+
+    /// The same, which only reads: what the running agent asks must not be asked beside it.
+    #[must_use]
+    pub fn reading_only(mut self) -> Self {
+        self.asks = false;
+        self
     }
 
     /// The hub has answered.
@@ -91,6 +108,7 @@ impl Watch {
         match step {
             TunnelStep::StartTunnel => self.started_at = Some(Instant::now()),
             TunnelStep::TryTunnel(_) | TunnelStep::StopTunnel => {
+                self.unit_written_at = Some(Instant::now());
                 (self.trial_since, self.started_at) = (None, None);
             }
             TunnelStep::KeepTunnel | TunnelStep::RevertTunnel(_) => self.started_at = Some(Instant::now()),
@@ -134,8 +152,9 @@ impl Watch {
         let version = self.version.clone().and_then(|(of, version)| {
             installed.present().is_some_and(|there| there.wanted.program_sha256 == of).then_some(version)
         });
-        let unit = if served && !connected && installed.present().is_some() {
-            self.ask_systemd(state_dir).await
+        let is_asked = served && self.asks && installed.present().is_some();
+        let unit = if is_asked && (on_trial || !connected) {
+            self.ask_systemd(state_dir, on_trial).await
         } else {
             None
         };
@@ -149,6 +168,7 @@ impl Watch {
             trial: self.trial(on_trial),
             attempt,
             has_secret: named.is_some_and(|named| secrets.get(named).is_some()),
+            unit_written: self.unit_written_at.is_some_and(|at| at.elapsed() < UNIT_WRITTEN_PAUSE),
             just_started: self.started_at.is_some_and(|at| at.elapsed() < START_PAUSE),
             foreign,
             served,
@@ -225,16 +245,20 @@ impl Watch {
     }
 
     /// Seldom: for each question a program is started.
-    async fn ask_systemd(&mut self, state_dir: &Path) -> Option<UnitState> {
+    async fn ask_systemd(&mut self, state_dir: &Path, on_trial: bool) -> Option<UnitState> {
         if let Some((at, unit)) = &self.unit
-            && at.elapsed() < Duration::from_secs(15)
+            && at.elapsed() < UNIT_PAUSE
+            && !on_trial
         {
-            return Some(unit.clone());
+            return unit.clone();
         }
         let asked = HostCommand::Tunnel(TunnelCommand::Look).ask(state_dir).await;
-        let Ok(Answer::Tunnel(unit)) = asked else { return None };
+        let unit = match asked {
+            Ok(Answer::Tunnel(unit)) => Some(unit),
+            _ => None,
+        };
         self.unit = Some((Instant::now(), unit.clone()));
-        Some(unit)
+        unit
     }
 
     fn look_for_others(&mut self) {

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let trust = config.map(|config| Trust {
         host_id: config.host_id,
         genesis_sha256: config.trust.genesis_sha256,
+        tunnel_account: config.tunnel.account,
         memory: state_dir.with_file_name("host-memory"),
     });
     // Ends with the demo, which kills it.

@@ -44,7 +44,12 @@ impl Ground {
 
     pub(crate) fn trust(&self) -> Trust {
         let genesis_sha256 = Some(self.keyring.keyset().digest());
-        Trust { host_id: host_id(), genesis_sha256, memory: self.folder.path().to_owned() }
+        Trust {
+            host_id: host_id(),
+            genesis_sha256,
+            tunnel_account: None,
+            memory: self.folder.path().to_owned(),
+        }
     }
 
     pub(crate) fn execute(&self, command: &HostCommand, trust: &Trust) -> Result<Answer, Failure> {

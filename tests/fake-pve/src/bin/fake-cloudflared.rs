@@ -26,6 +26,9 @@ enum Command {
     Token {
         /// Any.
         word: String,
+        /// One that cloudflared does not take.
+        #[arg(long)]
+        of_no_tunnel: bool,
     },
     /// Not of the real one: what tunnels connect to.
     Edge {
@@ -76,8 +79,9 @@ fn main() -> ExitCode {
             let TunnelRun::Run { token, token_file } = tunnel.run;
             run(&Run { token, token_file, metrics: tunnel.metrics })
         }
-        Command::Token { word } => {
-            println!("{}", TunnelToken::new(TUNNEL, &word).text());
+        Command::Token { word, of_no_tunnel } => {
+            let tunnel = if of_no_tunnel { "no-tunnel" } else { TUNNEL };
+            println!("{}", TunnelToken::new(tunnel, &word).text());
             ExitCode::SUCCESS
         }
         Command::Edge { listen, refuse } => match Edge::start(listen) {
