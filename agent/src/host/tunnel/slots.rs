@@ -2,7 +2,7 @@
 //!
 //! A slot is a folder with everything that one run of the tunnel takes: program, token, unit. An empty one means that
 //! nothing is to run. What is on trial says so by a file in its own slot, and two slots change places in one move, so that
-//! after a power cut there is always a whole one where systemd looks, and it is known which it is. [`Slots::settle`] ends
+//! after a power cut there is always a whole one where systemd looks, and it is known which it is. `settle` ends
 //! what was begun.
 
 use std::fs::{self, File};
