@@ -4,36 +4,32 @@
 //! brought: it is copied, so that the one that ran before is still there when a change is taken back. Nothing else is
 //! started, and no unit is touched but the one that stands in this program.
 
+mod program;
 pub mod slots;
 mod token;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use felhom_shared::id::Sha256Hex;
 use felhom_shared::report::Failure;
 use felhom_shared::secret::SecretValue;
-use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::clerk::{Clerk, UNITS, failed, put};
 use super::command::Answer;
 use crate::observe::Reading;
+use program::{copy_program, has_room};
+pub use program::{hash_file, installed_program};
 use slots::{PROGRAM, Slots, TOKEN, UNIT};
 
 /// The unit's text, as it stands in the repository.
 pub const UNIT_TEXT: &str = include_str!("../../../../systemd/felhom-tunnel.service");
 /// How a unit that may be written over begins.
 const OURS: &str = "# Made by felhom-host";
-/// Where the box's own program is looked for, below the root.
-const PROGRAMS: [&str; 2] = ["usr/bin/cloudflared", "usr/local/bin/cloudflared"];
-const PROGRAM_BYTES_MAX: u64 = 512 << 20;
-/// Left free beside a copy of the program.
-const ROOM_LEFT: u64 = 64 << 20;
 
 /// What may be asked about the tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,33 +66,6 @@ pub struct UnitState {
     pub active: String,
     /// What the program last ended with.
     pub exit_status: String,
-}
-
-/// The program that the box's package brought, by where it lies.
-#[must_use]
-pub fn installed_program(root: &Path) -> Option<PathBuf> {
-    PROGRAMS.iter().map(|path| root.join(path)).find(|path| path.is_file())
-}
-
-/// SHA-256 of a file, read piece by piece.
-pub fn hash_file(path: &Path) -> io::Result<Sha256Hex> {
-    let mut hasher = Sha256::new();
-    read_pieces(path, |piece| {
-        hasher.update(piece);
-        Ok(())
-    })?;
-    Ok(Sha256Hex::of_digest(&hasher.finalize()))
-}
-
-fn read_pieces(path: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut file = File::open(path)?.take(PROGRAM_BYTES_MAX);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(()),
-            read => take(&buffer[..read])?,
-        }
-    }
 }
 
 impl UnitState {
@@ -280,24 +249,6 @@ fn holds(slots: &Slots, wanted: Option<&TryTunnel>) -> bool {
         }
         _ => false,
     }
-}
-
-/// A full disk would stop more than the tunnel.
-fn has_room(folder: &Path, program: &Path) -> io::Result<bool> {
-    let free = statvfs(folder)?;
-    let free = free.blocks_available().saturating_mul(free.fragment_size());
-    Ok(free > fs::metadata(program)?.len() + ROOM_LEFT)
-}
-
-fn copy_program(from: &Path, to: &Path) -> io::Result<Sha256Hex> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(to)?;
-    let mut hasher = Sha256::new();
-    read_pieces(from, |piece| {
-        hasher.update(piece);
-        file.write_all(piece)
-    })?;
-    file.sync_all()?;
-    Ok(Sha256Hex::of_digest(&hasher.finalize()))
 }
 
 fn unwritten(error: &io::Error) -> Failure {
