@@ -130,7 +130,6 @@ pub fn publish(
         secrets: state.secrets().cloned().collect(),
     };
     desired_history::publish(sql, host.host_id, &document)?;
-    secrets::forget_older(sql, host.host_id, &document.secrets)?;
     let deed = if resume { "desired_resumed" } else { "desired_published" };
     let detail = format!("generation {}", document.generation);
     audit::append(sql, &author.name, deed, Some(host.host_id), (&detail, document.published_at_ms))?;

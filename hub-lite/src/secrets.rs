@@ -29,7 +29,8 @@ pub enum SecretError {
     Store(#[from] StoreError),
 }
 
-/// Puts a value under a name, and forgets older ones that no box needs any more.
+/// Puts a value under a name, and forgets those that the current document does not name: its own stays, and after it was replaced
+/// it may still be published again.
 pub fn put(
     sql: &Connection,
     keys: &Keys,
@@ -75,17 +76,6 @@ pub fn missing(
         }
     }
     Ok(None)
-}
-
-/// Forgets values that are older than those which a document, just published, names. Newer ones wait for theirs.
-pub fn forget_older(sql: &Connection, host_id: HostId, named: &[SecretRef]) -> Result<(), StoreError> {
-    for named in named {
-        let of_name = of_name(sql, host_id, &named.secret)?;
-        for old in of_name.iter().take_while(|one| *one != named) {
-            secrets::remove(sql, host_id, old)?;
-        }
-    }
-    Ok(())
 }
 
 /// The values that a document names, for its box. One that cannot be opened is left out: the box says what it lacks.

@@ -12,6 +12,8 @@ use crate::world::{Hub, KnownBox};
 const FIRST: &str = "eyJhIjoiZmlyc3QiLCJ0IjoidCIsInMiOiJzIn0=";
 const SECOND: &str = "eyJhIjoic2Vjb25kIiwidCI6InQiLCJzIjoicyJ9";
 
+const THIRD: &str = "eyJhIjoidGhpcmQiLCJ0IjoidCIsInMiOiJzIn0=";
+
 async fn put_secret(hub: &Hub, host_id: HostId, value: &'static str) -> SecretRef {
     let keys = hub.running.state.keys.clone();
     let done = hub.running.state.store.write(move |sql| {
@@ -65,12 +67,21 @@ async fn another_value_waits_for_the_document_that_names_it() {
     assert_eq!(delivered(&hub, &known).await[0].1, FIRST, "as the current document says");
     hub.publish(known.host_id, &document(&named(SECOND)), false).await.unwrap();
     assert_eq!(delivered(&hub, &known).await[0].1, SECOND);
-    let held: i64 = hub.database().query_row("SELECT count(*) FROM secrets", [], |row| row.get(0)).unwrap();
-    assert_eq!(held, 1, "what was replaced is forgotten");
+    // The document of before can be published again; what is older than that is forgotten.
+    hub.publish(known.host_id, &document(&named(FIRST)), false).await.unwrap();
+    assert_eq!(delivered(&hub, &known).await[0].1, FIRST);
+    for value in [SECOND, THIRD] {
+        put_secret(&hub, known.host_id, value).await;
+        hub.publish(known.host_id, &document(&named(value)), false).await.unwrap();
+    }
+    assert_eq!(delivered(&hub, &known).await[0].1, THIRD);
+    let again = hub.publish(known.host_id, &document(&named(FIRST)), false).await;
+    assert!(matches!(again, Err(PublishError::SecretMissing { .. })));
+    hub.publish(known.host_id, &document(&named(SECOND)), false).await.unwrap();
     // What is in use is not removed.
     let (host_id, name) = (known.host_id, SecretName::new("tunnel-token").unwrap());
     let removed = hub.running.state.store.write(move |sql| Ok(remove(sql, host_id, &name, "test")));
-    assert!(removed.await.unwrap().unwrap_err().to_string().contains("generation 2"));
+    assert!(removed.await.unwrap().unwrap_err().to_string().contains("generation 6"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
