@@ -60,6 +60,18 @@ struct InFlight<'a> {
 /// How a step ended; `None` leaves its journal entry open for the next cycle to adopt.
 type End = Option<(StepOutcome, Option<Failure>)>;
 
+/// What is said of a step before it is begun.
+fn not_attempted(step: &Step) -> StepReport {
+    StepReport {
+        step: step.word().to_owned(),
+        detail: cut_text(&step.to_string()),
+        class: class_of(step),
+        outcome: StepOutcome::NotAttempted,
+        upid: None,
+        error: None,
+    }
+}
+
 /// What the steps of one cycle run with.
 pub struct Execution<'a> {
     /// The API.
@@ -119,14 +131,7 @@ impl<'a> Execution<'a> {
         let mut reports: Vec<StepReport> = Vec::with_capacity(guest.steps.len());
         let mut stopped = false;
         for step in &guest.steps {
-            let mut report = StepReport {
-                step: step.word().to_owned(),
-                detail: cut_text(&step.to_string()),
-                class: class_of(step),
-                outcome: StepOutcome::NotAttempted,
-                upid: None,
-                error: None,
-            };
+            let mut report = not_attempted(step);
             if !stopped {
                 let _storages = self.lock_storages(step).await;
                 self.run_step(guest, step, &mut report).await?;

@@ -96,8 +96,7 @@ fn explain_storage(
     let storage = plan.storage.iter().find(|storage| storage.storage.as_str() == wanted);
     let storage = storage.ok_or_else(|| CliError::NoItem(wanted.to_owned()))?;
     let item = ItemId::Storage(storage.storage.clone());
-    let past =
-        state_to_read(config)?.map(|state| state.history(&item, HISTORY)).transpose()?.unwrap_or_default();
+    let past = past_of(config, &item)?;
     let must_act = who_must_act(storage.outcome, failing(&past));
     if cli.json {
         json(&serde_json::json!({
@@ -120,10 +119,7 @@ fn explain_storage(
 fn explain_tunnel(cli: &Cli, config: &Config, desired: &DesiredState) -> Result<ExitCode, CliError> {
     let (_, plan) = look(config, desired)?;
     let tunnel = plan.tunnel.as_ref().ok_or_else(|| CliError::NoItem(TUNNEL.to_owned()))?;
-    let past = state_to_read(config)?
-        .map(|state| state.history(&ItemId::Tunnel, HISTORY))
-        .transpose()?
-        .unwrap_or_default();
+    let past = past_of(config, &ItemId::Tunnel)?;
     let must_act = who_must_act(tunnel.outcome, failing(&past));
     if cli.json {
         json(&serde_json::json!({
@@ -144,6 +140,11 @@ fn explain_tunnel(cli: &Cli, config: &Config, desired: &DesiredState) -> Result<
     }
     print_past(&past);
     Ok(ExitCode::SUCCESS)
+}
+
+fn past_of(config: &Config, item: &ItemId) -> Result<Vec<PastStep>, CliError> {
+    let past = state_to_read(config)?.map(|state| state.history(item, HISTORY)).transpose()?;
+    Ok(past.unwrap_or_default())
 }
 
 fn print_past(past: &[PastStep]) {

@@ -188,18 +188,27 @@ pub(super) fn print_storage(storage: &StoragePlan) {
 }
 
 pub(super) fn print_tunnel(tunnel: &TunnelPlan) {
-    let standing =
-        if tunnel.desired { outcome(tunnel.outcome) } else { paint(Tone::Quiet, "not in the document") };
-    let version =
-        tunnel.version.as_deref().map(|version| format!("cloudflared {version}  ")).unwrap_or_default();
-    let name = paint(Tone::Bold, "tunnel");
-    line(&format!("{:>9}  {name}  {version}{standing}", tunnel.readiness.word()));
+    let standing = tunnel.desired.then_some(tunnel.outcome);
+    print_tunnel_line(tunnel.readiness, tunnel.version.as_deref(), standing);
     tunnel.steps.iter().for_each(|step| print_step(step.word(), step.class(), &step.to_string()));
     tunnel.notes.iter().for_each(print_note);
-    for foreign in &tunnel.foreign {
-        let text = format!("           {}  another tunnel, left alone", clean(&foreign.unit));
-        line(&paint(Tone::Quiet, &text));
-    }
+    tunnel.foreign.iter().for_each(print_foreign);
+}
+
+/// A tunnel as it runs. The version is what somebody on the box has said: it is not let loose on a terminal.
+pub(super) fn print_tunnel_line(
+    readiness: TunnelReadiness,
+    version: Option<&str>,
+    standing: Option<Outcome>,
+) {
+    let version = version.map(|version| format!("cloudflared {}  ", clean(version))).unwrap_or_default();
+    let standing = standing.map_or_else(|| paint(Tone::Quiet, "not in the document"), outcome);
+    line(&format!("{:>9}  {}  {version}{standing}", readiness.word(), paint(Tone::Bold, "tunnel")));
+}
+
+pub(super) fn print_foreign(foreign: &ForeignTunnel) {
+    let text = format!("           {}  another tunnel, left alone", clean(&foreign.unit));
+    line(&paint(Tone::Quiet, &text));
 }
 
 fn print_step(word: &str, class: Class, detail: &str) {

@@ -6,6 +6,7 @@ use felhom_shared::drive::DriveReport;
 use felhom_shared::report::{HostState, NodeState, StorageReport, TunnelReport};
 
 use super::paint::{Tone, clean, json, line, outcome, paint};
+use super::plan::{print_foreign, print_tunnel_line};
 use super::setup::state_to_read;
 use super::{Cli, CliError};
 
@@ -90,20 +91,11 @@ fn storage(storage: &StorageReport) {
 }
 
 fn tunnel(tunnel: &TunnelReport) {
-    let name = paint(Tone::Bold, "tunnel");
-    let version =
-        tunnel.version.as_deref().map(|version| format!("cloudflared {version}  ")).unwrap_or_default();
-    let standing = tunnel.outcome.map_or_else(|| paint(Tone::Quiet, "not in the document"), outcome);
-    line(&format!("{:>9}  {name}  {}{standing}", tunnel.readiness.word(), clean(&version)));
+    print_tunnel_line(tunnel.readiness, tunnel.version.as_deref(), tunnel.outcome);
     for note in &tunnel.notes {
         line(&format!("           {}: {}", note.code, clean(&note.text)));
     }
-    for foreign in &tunnel.foreign {
-        line(&paint(
-            Tone::Quiet,
-            &format!("           {}  another tunnel, left alone", clean(&foreign.unit)),
-        ));
-    }
+    tunnel.foreign.iter().for_each(print_foreign);
 }
 
 fn drive(drive: &DriveReport) {

@@ -1,12 +1,10 @@
 //! Storages' steps: journal, request, outcome, as with guests. None of them makes a task in PVE, and all can be done twice.
 
-use felhom_shared::limits::cut_text;
 use felhom_shared::report::{Class, Failure, StepOutcome, StepReport};
 use jiff::Timestamp;
-
-use super::Execution;
 use uuid::Uuid;
 
+use super::{Execution, not_attempted};
 use crate::class::class_of;
 use crate::host::command::{HostCommand, SignedFormat};
 use crate::host::format::filesystem_uuid;
@@ -25,14 +23,7 @@ impl Execution<'_> {
         let mut reports: Vec<StepReport> = Vec::with_capacity(storage.steps.len());
         let mut stopped = false;
         for step in storage.steps.iter().cloned().map(Step::Storage) {
-            let mut report = StepReport {
-                step: step.word().to_owned(),
-                detail: cut_text(&step.to_string()),
-                class: class_of(&step),
-                outcome: StepOutcome::NotAttempted,
-                upid: None,
-                error: None,
-            };
+            let mut report = not_attempted(&step);
             if !stopped {
                 self.run_storage_step(storage, &step, &mut report).await?;
                 stopped = report.outcome != StepOutcome::Applied;

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use felhom_shared::desired::DesiredState;
-use felhom_shared::limits::cut_text;
 use felhom_shared::report::{StepOutcome, StepReport};
 use felhom_shared::secret::SecretValue;
 use jiff::Timestamp;
 
+use super::not_attempted;
 use crate::host::tunnel::slots::Slots;
 use crate::item::Item;
 use crate::observe::Reading;
@@ -38,30 +38,27 @@ impl TunnelExecution<'_> {
     pub async fn run(&self, tunnel: &TunnelPlan) -> Result<Vec<StepReport>, StateError> {
         let mut reports = Vec::with_capacity(tunnel.steps.len());
         for action in &tunnel.steps {
-            let mut report = StepReport {
-                step: action.word().to_owned(),
-                detail: cut_text(&action.to_string()),
-                class: action.class(),
-                outcome: StepOutcome::NotAttempted,
-                upid: None,
-                error: None,
-            };
+            let step = Step::Tunnel(action.clone());
+            let mut report = not_attempted(&step);
             if reports.iter().all(|done: &StepReport| done.outcome == StepOutcome::Applied) {
-                self.run_step(action, &mut report).await?;
+                self.run_step((action, &step), &mut report).await?;
             }
             reports.push(report);
         }
         Ok(reports)
     }
 
-    async fn run_step(&self, action: &TunnelStep, report: &mut StepReport) -> Result<(), StateError> {
-        let (step, now) = (Step::Tunnel(action.clone()), Timestamp::now());
+    async fn run_step(
+        &self,
+        (action, step): (&TunnelStep, &Step),
+        report: &mut StepReport,
+    ) -> Result<(), StateError> {
+        let now = Timestamp::now();
         // Before the effect: a change that is taken back must not be tried again at once, whatever happens now.
         if let TunnelStep::RevertTunnel(revert) = action {
             self.state.put_tunnel_attempt(revert, now)?;
         }
-        let entry =
-            self.state.begin(&JournalEntry { item: Item::Tunnel, step: &step, cycle: self.cycle, now })?;
+        let entry = self.state.begin(&JournalEntry { item: Item::Tunnel, step, cycle: self.cycle, now })?;
         tracing::info!(step = step.word(), "tunnel: step begins: {step}");
         let done = apply(self.state.folder(), action, self.token()).await;
         self.state.boundary(Boundary::AfterCall);
@@ -72,7 +69,7 @@ impl TunnelExecution<'_> {
         if let Some(error) = &report.error {
             tracing::warn!(step = step.word(), code = error.code, "tunnel: step failed: {}", error.text);
         }
-        self.state.end((entry, &step), report.outcome, report.error.as_ref(), Timestamp::now())
+        self.state.end((entry, step), report.outcome, report.error.as_ref(), Timestamp::now())
     }
 
     /// The token that the document names: as the hub delivered it, or as it is installed.

@@ -20,7 +20,7 @@ use super::block::BlockDevices;
 use super::command::{ANSWERS, Answer, HostCommand, MarkDrive, MountDrive, REQUESTS};
 use super::format::Trust;
 use super::marker::{FILE_NAME, Marker, mount_point};
-use super::mount_unit;
+use super::{mount_unit, remove_if_there};
 use crate::observe::Reading;
 use crate::resources::storage::detect;
 
@@ -284,10 +284,7 @@ fn not_written(error: &io::Error) -> Failure {
 /// The drive's files are a customer's: a link that lies there must lead nowhere.
 fn replace_marker(folder: &Path, text: &str) -> io::Result<()> {
     let (path, draft) = (folder.join(FILE_NAME), folder.join(format!("{FILE_NAME}.new")));
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(&draft)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;

@@ -5,11 +5,12 @@
 //! there is something to say.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::remove_if_there;
 
 /// How a request that is not whole ends.
 const DRAFT: &str = ".draft";
@@ -61,10 +62,7 @@ impl Desk {
         let (at, answer) =
             (state_dir.join(self.requests).join(name), state_dir.join(self.answers).join(name));
         let leave = || {
-            match fs::remove_file(&answer) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove_if_there(&answer)?;
             // Whole or not at all: whoever is woken by it must not read the half of it. It may hold a secret, so none is
             // left behind, and one that a kill left is written over.
             let draft = state_dir.join(format!("{}-{name}{DRAFT}", self.requests));

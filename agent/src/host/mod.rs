@@ -13,3 +13,11 @@ pub mod tunnel;
 pub mod unfinished;
 
 pub(crate) use desk::clear_drafts;
+
+/// Removes a file. That there is none is no failure.
+fn remove_if_there(path: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

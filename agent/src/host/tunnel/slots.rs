@@ -10,12 +10,12 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use felhom_shared::id::Sha256Hex;
 use felhom_shared::report::Failure;
 use felhom_shared::secret::SecretValue;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
+use crate::host::remove_if_there;
 use crate::observe::Reading;
 
 /// Below the root.
@@ -89,7 +89,7 @@ impl Slots {
 
     /// The change stays.
     pub(super) fn keep(&self) -> io::Result<()> {
-        remove_file(&self.current().join(TRIAL))?;
+        remove_if_there(&self.current().join(TRIAL))?;
         self.settle()
     }
 
@@ -151,25 +151,12 @@ impl Slots {
             }
         }
     }
-
-    /// SHA-256 of the unit that is installed.
-    #[must_use]
-    pub fn unit_sha256(&self) -> Option<Sha256Hex> {
-        fs::read(self.current().join(UNIT)).ok().map(|text| Sha256Hex::of(&text))
-    }
 }
 
 fn unread(why: &str) -> Failure {
     Failure {
         code: "tunnel_unreadable".to_owned(),
         text: format!("the tunnel's files below /{FOLDER} cannot be read: {why}"),
-    }
-}
-
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use felhom_shared::id::Sha256Hex;
-use felhom_shared::report::{Failure, ForeignTunnel};
+use felhom_shared::report::ForeignTunnel;
 
 use super::attempt::Attempt;
 use super::cloudflared::Ready;
@@ -59,11 +59,11 @@ pub struct TrialSeen {
 }
 
 impl SeenTunnel {
-    /// Nothing could be read.
+    /// A box without a tunnel.
     #[must_use]
-    pub fn unreadable(failure: Failure) -> Self {
+    pub fn nothing() -> Self {
         Self {
-            installed: Reading::Unreadable(failure),
+            installed: Reading::Absent,
             program: Reading::Absent,
             ready: Ready::Down,
             version: None,

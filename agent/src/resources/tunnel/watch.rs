@@ -128,11 +128,7 @@ impl Watch {
         let is_there = on_trial || slots.current().exists();
         if spec.is_none() && !is_there {
             (self.trial_since, self.connections) = (None, None);
-            return (!foreign.is_empty()).then(|| SeenTunnel {
-                installed: Reading::Absent,
-                foreign,
-                ..SeenTunnel::unreadable(Failure { code: String::new(), text: String::new() })
-            });
+            return (!foreign.is_empty()).then(|| SeenTunnel { foreign, ..SeenTunnel::nothing() });
         }
         let installed = self.installed(&slots);
         let program = match installed_program(&self.root) {
@@ -197,9 +193,9 @@ impl Watch {
             Reading::Absent => return Reading::Absent,
             Reading::Unreadable(failure) => return Reading::Unreadable(failure),
         };
-        let known = Sha256Hex::of(UNIT_TEXT.as_bytes());
-        let in_force = fs::read(self.root.join(UNITS).join(UNIT)).ok().map(|text| Sha256Hex::of(&text));
-        let unit_is_ours = slots.unit_sha256().as_ref() == Some(&known) && in_force == Some(known);
+        let units = [slots.current().join(UNIT), self.root.join(UNITS).join(UNIT)];
+        let unit_is_ours =
+            units.iter().all(|unit| fs::read(unit).is_ok_and(|text| text == UNIT_TEXT.as_bytes()));
         Reading::Present(Installed {
             wanted: Wanted { token_sha256: token.sha256(), program_sha256 },
             unit_is_ours,
