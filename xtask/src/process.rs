@@ -1,5 +1,6 @@
 //! Starting programs and ending exactly those, by their own ids.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -44,6 +45,21 @@ fn describe(command: &Command) -> String {
         text.push_str(&arg.to_string_lossy());
     }
     text
+}
+
+/// What a program prints that is given `input` on standard input, where no process list shows it.
+pub(crate) fn fed(command: &mut Command, input: &str) -> Result<String, Failed> {
+    let what = describe(command);
+    let start = |source| Failed::Start { what: what.clone(), source };
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(start)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).map_err(start)?;
+    }
+    let output = child.wait_with_output().map_err(start)?;
+    if !output.status.success() {
+        return Err(Failed::Status { what, status: output.status });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// `cargo` with these arguments.

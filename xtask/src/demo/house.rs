@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::signing::Keys;
 use super::tunnel;
 use crate::Failed;
-use crate::process::{Running, built, cargo, must, output, wait_for};
+use crate::process::{Running, built, cargo, fed, must, output, wait_for};
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const HOST: &str = "kovacs-haz";
@@ -259,22 +259,10 @@ fn start_hub(folder: &Path, port: u16) -> Result<(Running, String, Slip), Failed
         serde_json::from_str(&slip).map_err(|error| Failed::said(format!("host add: {error}")))?;
     let text = |key: &str| slip[key].as_str().unwrap_or_default().to_owned();
     let slip = Slip { host_id: text("host_id"), key: text("key"), pin: text("pin") };
-    add_operator(hub().args(["operator", "add", OPERATOR]))?;
+    fed(hub().args(["operator", "add", OPERATOR]), &format!("{PASSWORD}\n"))?;
     let running = Running::start("felhom-hub", hub().arg("serve"), &folder.join("hub.log"))?;
     let address = wait_for("the hub's start", START_PATIENCE, || Ok(read(&data.join("address"))))?;
     Ok((running, format!("https://{}", address.trim()), slip))
-}
-
-/// The password goes in on standard input, where no process list shows it.
-fn add_operator(command: &mut Command) -> Result<(), Failed> {
-    let what = || "felhom-hub operator add".to_owned();
-    let start = |source| Failed::Start { what: what(), source };
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        writeln!(stdin, "{PASSWORD}").map_err(start)?;
-    }
-    let status = child.wait().map_err(start)?;
-    if status.success() { Ok(()) } else { Err(Failed::Status { what: what(), status }) }
 }
 
 fn write_agent_config(

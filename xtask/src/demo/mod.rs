@@ -81,16 +81,27 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failed> {
 
 /// The example is any box's; the double has a drive for this one.
 fn add_storage(desired: &Path) -> Result<(), Failed> {
-    let example = root().join("docs/examples/storage.json");
-    let read = |path: &Path| -> Result<Value, Failed> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Failed::File { path: path.to_owned(), source })?;
-        serde_json::from_str(&text).map_err(|error| Failed::said(format!("{}: {error}", path.display())))
-    };
+    let storage = read(&root().join("docs/examples/storage.json"))?;
+    edit(desired, |document| {
+        document["storage"] = storage;
+        Ok(())
+    })
+    .map(drop)
+}
+
+fn read(path: &Path) -> Result<Value, Failed> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Failed::File { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|error| Failed::said(format!("{}: {error}", path.display())))
+}
+
+/// Changes a document as a person with an editor would, and returns it.
+fn edit(desired: &Path, change: impl FnOnce(&mut Value) -> Result<(), Failed>) -> Result<Value, Failed> {
     let mut document = read(desired)?;
-    document["storage"] = read(&example)?;
+    change(&mut document)?;
     std::fs::write(desired, format!("{document:#}\n"))
-        .map_err(|source| Failed::File { path: desired.to_owned(), source })
+        .map_err(|source| Failed::File { path: desired.to_owned(), source })?;
+    Ok(document)
 }
 
 /// Prints what each guest is doing until all of them are where the newest generation wants them.

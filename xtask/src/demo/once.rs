@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::house::{DATA_SERIAL, House};
-use super::{CONVERGE_PATIENCE, is_converged, signing, tunnel};
+use super::{CONVERGE_PATIENCE, edit, is_converged, signing, tunnel};
 use crate::Failed;
 use crate::process::wait_for;
 
@@ -138,17 +138,17 @@ fn on_the_hub(house: &House) -> Result<Row, Failed> {
 }
 
 fn add_guest(desired: &Path) -> Result<(), Failed> {
-    let file = |source| Failed::File { path: desired.to_owned(), source };
-    let text = std::fs::read_to_string(desired).map_err(file)?;
-    let mut document: Value = serde_json::from_str(&text).map_err(|error| Failed::said(error.to_string()))?;
-    let guests =
-        document["guests"].as_array_mut().ok_or_else(|| Failed::said("the document has no guests"))?;
-    guests.push(json!({
-        "guest_id": "0b5f2a52-6d3c-4a8e-9f10-2b7c5d1e4f60", "vmid": NEW_VMID, "kind": "lxc", "name": "late",
-        "source": {"template": {"storage": "local", "file": "debian-12-standard_12.12-1_amd64.tar.zst"}},
-        "cores": 1, "memory_mib": 256, "disks": {"rootfs": {"storage": "local-lvm", "size_gib": 4}}
-    }));
-    std::fs::write(desired, format!("{document:#}\n")).map_err(file)
+    edit(desired, |document| {
+        let guests =
+            document["guests"].as_array_mut().ok_or_else(|| Failed::said("the document has no guests"))?;
+        guests.push(json!({
+            "guest_id": "0b5f2a52-6d3c-4a8e-9f10-2b7c5d1e4f60", "vmid": NEW_VMID, "kind": "lxc", "name": "late",
+            "source": {"template": {"storage": "local", "file": "debian-12-standard_12.12-1_amd64.tar.zst"}},
+            "cores": 1, "memory_mib": 256, "disks": {"rootfs": {"storage": "local-lvm", "size_gib": 4}}
+        }));
+        Ok(())
+    })
+    .map(drop)
 }
 
 fn guests(house: &House) -> Result<Vec<Value>, Failed> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::edit;
 use super::house::{HOST, House, OPERATOR, write};
 use crate::Failed;
 use crate::process::{built, output, wait_for};
@@ -122,13 +123,11 @@ pub(super) fn give_one_up(house: &mut House, keys: &Keys, desired: &Path) -> Res
 }
 
 fn ask_away(desired: &Path) -> Result<Value, Failed> {
-    let file = |source| Failed::File { path: desired.to_owned(), source };
-    let text = std::fs::read_to_string(desired).map_err(file)?;
-    let mut document: Value = serde_json::from_str(&text).map_err(|error| Failed::said(error.to_string()))?;
-    let guests = document["guests"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
-    let guest = guests.iter_mut().find(|guest| guest["name"] == GONE);
-    let guest = guest.ok_or_else(|| Failed::said(format!("the document names no {GONE}")))?;
-    guest["presence"] = Value::from("absent");
-    std::fs::write(desired, format!("{document:#}\n")).map_err(file)?;
-    Ok(document)
+    edit(desired, |document| {
+        let guests = document["guests"].as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
+        let guest = guests.iter_mut().find(|guest| guest["name"] == GONE);
+        let guest = guest.ok_or_else(|| Failed::said(format!("the document names no {GONE}")))?;
+        guest["presence"] = Value::from("absent");
+        Ok(())
+    })
 }

@@ -1,17 +1,17 @@
 //! The demo's tunnel: a double of cloudflared where its package would have put it, a token, and one that is none.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use serde_json::{Value, json};
 
+use super::edit;
 use super::house::{HOST, House};
 use crate::Failed;
-use crate::process::{built, output, wait_for};
+use crate::process::{built, fed, output, wait_for};
 
 pub(super) const SECRET: &str = "tunnel-token";
 /// As short as a document may say, so that a person need not wait.
@@ -65,27 +65,15 @@ fn tunnel(house: &House) -> Result<Value, Failed> {
     Ok(house.agent_status()?.unwrap_or_default()["tunnel"].clone())
 }
 
-/// The value goes in on standard input, where no process list shows it.
 fn put_secret(house: &House, value: &str) -> Result<Value, Failed> {
-    let what = || "felhom-hub secret put".to_owned();
-    let start = |source| Failed::Start { what: what(), source };
-    let mut put = house.hub_command();
-    put.args(["--json", "secret", "put", HOST, SECRET]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = put.spawn().map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(value.as_bytes()).map_err(start)?;
-    }
-    let output = child.wait_with_output().map_err(start)?;
-    if !output.status.success() {
-        return Err(Failed::Status { what: what(), status: output.status });
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| Failed::said(format!("{}: {error}", what())))
+    let text = fed(house.hub_command().args(["--json", "secret", "put", HOST, SECRET]), value)?;
+    serde_json::from_str(&text).map_err(|error| Failed::said(format!("secret put: {error}")))
 }
 
 fn name_in(desired: &Path, token: &Value) -> Result<(), Failed> {
-    let file = |source| Failed::File { path: desired.to_owned(), source };
-    let text = fs::read_to_string(desired).map_err(file)?;
-    let mut document: Value = serde_json::from_str(&text).map_err(|error| Failed::said(error.to_string()))?;
-    document["tunnel"] = json!({"presence": "present", "token": token, "revert_after_s": REVERT_AFTER_S});
-    fs::write(desired, format!("{document:#}\n")).map_err(file)
+    edit(desired, |document| {
+        document["tunnel"] = json!({"presence": "present", "token": token, "revert_after_s": REVERT_AFTER_S});
+        Ok(())
+    })
+    .map(drop)
 }
