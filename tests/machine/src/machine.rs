@@ -65,7 +65,7 @@ impl Machine {
         Self { evidence: Evidence::of(&folder), ground }
     }
 
-    /// A VM of this name, woken from a snapshot: seconds after a boot, root on a virtio disk.
+    /// A VM of this name, woken from a snapshot: seconds after a boot.
     #[must_use]
     pub fn vm(name: &str) -> Self {
         let store = Store::open();
@@ -74,7 +74,7 @@ impl Machine {
         Self { evidence: Evidence::of(&folder), ground }
     }
 
-    /// A VM of this name, booted from an NVMe disk: its power can be cut.
+    /// A VM of this name, booted from its disk: its power can be cut.
     #[must_use]
     pub fn booted_vm(name: &str) -> Self {
         let store = Store::open();

@@ -1,8 +1,8 @@
 //! The slow ground with everything of its own: kernel, clock, memory, disks, and a power button.
 //!
-//! qemu emulates it (TCG), so it needs no help of the processor's. Two ways up: booted from an NVMe disk, for what a
-//! power cut does, or woken from a snapshot, for everything else. A snapshot's root is a virtio disk, because qemu
-//! cannot put an NVMe disk to sleep; NVMe disks are plugged in afterwards. Its only network is a port of it on our loopback.
+//! qemu emulates it (TCG), so it needs no help of the processor's. Two ways up: booted, for what a power cut does, or woken
+//! from a snapshot, for everything else. Its own disks are virtio disks, because qemu can neither put an NVMe disk to sleep
+//! nor trust it with a power cut; NVMe disks are plugged in. Its only network is a port of it on our loopback.
 
 mod disk;
 mod qemu;
@@ -20,7 +20,7 @@ use crate::machine::{Answer, Ground};
 use crate::monitor::Monitor;
 use crate::store::Store;
 use disk::Overlay;
-use qemu::{Plan, Qemu, RootBus, SLOTS};
+use qemu::{Plan, Qemu, SLOTS};
 
 const BOOT_PATIENCE: Duration = Duration::from_secs(300);
 const PULL_PATIENCE: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ struct Running {
 }
 
 impl Vm {
-    /// A VM with its root on an NVMe disk, switched off. What it writes lasts for as long as this value.
+    /// A VM with disks of its own, switched off. What it writes lasts for as long as this value.
     #[must_use]
     pub(crate) fn off(store: &Store, folder: &Path) -> Self {
         let disks = vec![
@@ -94,7 +94,7 @@ impl Vm {
 
     /// Boots it and waits until it answers.
     pub fn power_on(&self) {
-        self.adopt(self.start(RootBus::Nvme, None));
+        self.adopt(self.start(None));
     }
 
     /// Takes the power away: what the disks had not been told to keep is gone.
@@ -108,7 +108,7 @@ impl Vm {
         let snapshot = snapshot::snapshot(store);
         let disks = vec![Overlay::over(&snapshot.root, "qcow2", &folder.join("root.qcow2"))];
         let vm = Self::with_disks(store, folder, disks);
-        vm.adopt(vm.start(RootBus::Virtio, Some(&snapshot.state)));
+        vm.adopt(vm.start(Some(&snapshot.state)));
         // It slept for as long as the snapshot is old.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
         let set = json!({ "time": u64::try_from(now.as_nanos()).expect("before the year 2554") });
@@ -116,10 +116,10 @@ impl Vm {
         vm
     }
 
-    fn start(&self, bus: RootBus, state: Option<&Path>) -> Qemu {
+    fn start(&self, state: Option<&Path>) -> Qemu {
         Qemu::start(
             &self.store,
-            &Plan { folder: &self.folder, hub_port: self.hub_port, bus, disks: &self.disks, state },
+            &Plan { folder: &self.folder, hub_port: self.hub_port, disks: &self.disks, state },
         )
     }
 

@@ -12,7 +12,7 @@ use felhom_tests::{Acknowledged, Enrolled, Random, always_open, document, lxc, q
 use serde_json::Value;
 
 /// The double's disk keeps what Proxmox would keep: its books are synced with every change.
-const PVE_DISK: &str = "mkfs.ext4 -q -L pve /dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_FELHOM-1 && mkdir -p /var/lib/pve-double \
+const PVE_DISK: &str = "mkfs.ext4 -q -L pve /dev/disk/by-id/virtio-FELHOM-1 && mkdir -p /var/lib/pve-double \
     && echo 'LABEL=pve /var/lib/pve-double ext4 sync,dirsync 0 2' >> /etc/fstab && mount /var/lib/pve-double";
 /// Every round changes every guest; the budget, meant for a person's changes, is not what is tested here.
 const BUDGET: &str =

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::Vm;
 use super::disk::Overlay;
-use super::qemu::RootBus;
 use crate::machine::Ground;
 use crate::store::{Store, make};
 
@@ -32,7 +31,7 @@ pub(super) fn snapshot(store: &Store) -> Snapshot {
 fn take(store: &Store, folder: &Path, made: &Snapshot) {
     let disks = vec![Overlay::over(&store.root_image(), "raw", &folder.join("root.qcow2"))];
     let vm = Vm::with_disks(store, folder, disks);
-    vm.greet(vm.start(RootBus::Virtio, None));
+    vm.greet(vm.start(None));
     // What still starts in the background would wake up in every test.
     let state = vm.run("systemctl is-system-running --wait; sync", b"");
     assert_eq!(state.out.trim(), "running", "it does not come up well");
