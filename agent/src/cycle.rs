@@ -26,6 +26,7 @@ use crate::ops::{Ops, Scene};
 use crate::plan::Plan;
 use crate::pve::Pve;
 use crate::report::{guest_reports, pending_ops, storage_reports, tellings, tunnel_report};
+use crate::resources::guest::uplink::Uplinks;
 use crate::resources::storage::{Attached, Heads};
 use crate::resources::tunnel::{Secrets, Watch};
 use crate::state::{State, StateError, Telling};
@@ -47,6 +48,7 @@ pub struct Cycle {
     root: PathBuf,
     heads: Heads,
     tunnel: Option<Watch>,
+    uplinks: Uplinks,
     secrets: Secrets,
     lacks_secret: bool,
     last: Option<HostState>,
@@ -81,6 +83,7 @@ impl Cycle {
             root: PathBuf::from("/"),
             heads: Heads::default(),
             tunnel: None,
+            uplinks: Uplinks::default(),
             secrets: Secrets::default(),
             lacks_secret: false,
             last,
@@ -103,6 +106,7 @@ impl Cycle {
 
     /// The hub has answered: some changes prove themselves by that.
     pub fn hub_heard(&mut self) {
+        self.uplinks.hub_heard();
         if let Some(watch) = &mut self.tunnel {
             watch.hub_heard();
         }
@@ -125,7 +129,7 @@ impl Cycle {
     /// Something is being tried and has to be looked at again soon.
     #[must_use]
     pub fn on_trial(&self) -> bool {
-        self.tunnel.as_ref().is_some_and(Watch::on_trial)
+        self.uplinks.on_trial() || self.tunnel.as_ref().is_some_and(Watch::on_trial)
     }
 
     /// Waits until other drives are attached.
@@ -173,6 +177,8 @@ impl Cycle {
         let accepted = self.state.accepted()?;
         let nothing = nothing_desired();
         let desired = accepted.as_ref().map_or(&nothing, |accepted| &accepted.desired);
+        let instead = self.uplinks.effective(desired, &self.state, Timestamp::now())?;
+        let desired = instead.as_ref().unwrap_or(desired);
         let cycle = self.state.next_cycle()?;
         let mut executed = Executed::new();
         let mut pass = 0;
@@ -203,6 +209,7 @@ impl Cycle {
                 done.extend(run.await?);
             }
             self.tunnel_changed(&plan, &done);
+            self.uplinks.saw(&plan.guests, |guest_id| done.contains_key(&ItemId::Guest(guest_id)));
             self.learn(done, &mut executed);
         };
         self.keep(&state)?;

@@ -83,7 +83,7 @@ pub struct GuestPlan {
 }
 
 /// What a plan depends on besides the document and the readings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Limits<'a> {
     /// The time.
     pub now: Timestamp,
@@ -97,6 +97,8 @@ pub struct Limits<'a> {
     pub lost: &'a BTreeMap<GuestId, LostCreation>,
     /// The operator has paused the host.
     pub blocked: bool,
+    /// Guests that wait for nothing: the hub is not heard because of a change of theirs.
+    pub at_once: &'a dyn Fn(GuestId) -> bool,
 }
 
 /// Plans the whole host.
@@ -186,7 +188,7 @@ fn hold_guarded(guest: &mut GuestPlan) {
 
 /// Takes back steps that may not run now, and says why.
 fn withhold(guest: &mut GuestPlan, limits: Limits<'_>, budget_left: &mut u32) {
-    if guest.steps.is_empty() {
+    if guest.steps.is_empty() || (limits.at_once)(guest.guest_id) {
         return;
     }
     if limits.blocked {

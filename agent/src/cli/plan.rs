@@ -23,6 +23,7 @@ use crate::host::block::BlockDevices;
 use crate::observe::{ObservedHost, Reading};
 use crate::ops::Grants;
 use crate::plan::{GuestPlan, Limits, Plan, plan as make_plan};
+use crate::resources::guest::uplink::Uplinks;
 use crate::resources::storage::detect;
 use crate::resources::storage::observe::{Place, observe};
 use crate::resources::storage::plan::StoragePlan;
@@ -93,8 +94,12 @@ pub(super) fn look(config: &Config, desired: &DesiredState) -> Result<(ObservedH
     let grants = Grants::NONE;
     let lost =
         state.as_ref().map(|state| state.lost_creations(desired, &observed)).transpose()?.unwrap_or_default();
-    let limits = Limits { now, budget_left, backoff: &backoff, grants, lost: &lost, blocked: false };
+    let (backoff, lost) = (&backoff, &lost);
+    let limits = Limits { now, budget_left, backoff, grants, lost, blocked: false, at_once: &|_| false };
     let mut plan = make_plan(desired, &observed, limits);
+    if let Some(state) = &state {
+        Uplinks::keep_back(desired, state, &mut plan, now)?;
+    }
     if let Some(told) = state.map(|state| state.last_report::<HostState>()).transpose()?.flatten() {
         take_over(&mut plan, told.storage);
         take_over_tunnel(&mut plan, told.tunnel);

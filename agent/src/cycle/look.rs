@@ -36,6 +36,8 @@ impl Cycle {
             self.ops.end_if_waiting(op_id, rejection, Timestamp::now())?;
         }
         withhold_unsettled(&mut plan, &unsettled);
+        self.uplinks.annotate(&mut plan);
+        self.uplinks.saw(&plan.guests, |_| false);
         self.lacks_secret = plan.tunnel.as_ref().is_some_and(|tunnel| tunnel.lacks_secret);
         Ok((observed, plan))
     }
@@ -108,8 +110,10 @@ impl Cycle {
         let budget_left = self.budget_per_hour.saturating_sub(spent);
         let grants = self.ops.grants(desired, now)?;
         let lost = self.state.lost_creations(desired, observed)?;
+        let goes_back = |guest_id| self.uplinks.goes_back(guest_id);
+        let backoff = &self.backoff;
         let limits =
-            Limits { now, budget_left, backoff: &self.backoff, grants: &grants, lost: &lost, blocked };
+            Limits { now, budget_left, backoff, grants: &grants, lost: &lost, blocked, at_once: &goes_back };
         Ok(plan(desired, observed, limits))
     }
 }

@@ -46,6 +46,11 @@ impl State {
         Ok(document)
     }
 
+    /// The document in force, for somebody who makes another of it.
+    pub(crate) fn document_anew(&self) -> Result<Option<DesiredState>, StateError> {
+        Ok(self.read_document()?.map(|accepted| accepted.desired))
+    }
+
     fn read_document(&self) -> Result<Option<Accepted>, StateError> {
         let row =
             self.sql().query_row("SELECT generation, digest, bytes FROM document WHERE id = 1", [], |row| {

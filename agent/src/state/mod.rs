@@ -12,6 +12,7 @@ mod memory;
 mod op_ledger;
 mod outbox;
 mod trust;
+mod uplink;
 
 use std::cell::{Ref, RefCell};
 use std::path::{Path, PathBuf};

@@ -64,6 +64,27 @@ pub struct GuestSpec {
     /// Overrides the host's maintenance window for this guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance_window: Option<Window>,
+    /// The box reaches its hub through this guest: a change of it is tried, and taken back if the hub is not heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Uplink>,
+}
+
+/// How a change of a guest that carries the box's line is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink {
+    /// How long after the last step the hub may stay silent before the guest becomes what it was, seconds, 60 to 1800.
+    #[serde(default = "revert_after_s")]
+    pub revert_after_s: u32,
+}
+
+impl Uplink {
+    pub(super) const BOUNDS_S: std::ops::RangeInclusive<u32> = 60..=1800;
+}
+
+/// A router that boots takes a minute or two.
+fn revert_after_s() -> u32 {
+    300
 }
 
 fn yes() -> bool {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use guest::{
     Checksum, ChecksumAlgorithm, CloneOf, Disk, Features, GuestKind, GuestSpec, Mount, MountSource, Network,
-    Power, Presence, Source, Startup, StoredFile,
+    Power, Presence, Source, Startup, StoredFile, Uplink,
 };
 pub use maintenance::{Weekday, Window};
 pub use parse::{DesiredError, digest};

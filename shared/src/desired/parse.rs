@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, DESIRED_VERSION, DesiredState, GuestKind, GuestSpec, MountSource, Source, Window};
+use super::{
+    Checksum, DESIRED_VERSION, DesiredState, GuestKind, GuestSpec, MountSource, Source, Uplink, Window,
+};
 use super::{storage, tunnel};
 use crate::limits::{CORES_MAX, DESIRED_BYTES_MAX, GUESTS_MAX, MEMORY_MIB_MAX, VOLUME_GIB_MAX};
 
@@ -144,10 +146,20 @@ fn check_guest(at: &str, guest: &GuestSpec) -> Result<(), DesiredError> {
     if described.len() > 8192 || described.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         return invalid(format!("{at}.description"), "at most 8192 bytes and no control characters");
     }
+    check_uplink(at, guest)?;
     check_kind(at, guest)?;
     check_source(at, guest)?;
     check_disks(at, guest)?;
     check_networks(at, guest)
+}
+
+/// A time too short would take back what only needs to boot.
+fn check_uplink(at: &str, guest: &GuestSpec) -> Result<(), DesiredError> {
+    let seconds = guest.uplink.as_ref().map(|uplink| uplink.revert_after_s);
+    if seconds.is_some_and(|seconds| !Uplink::BOUNDS_S.contains(&seconds)) {
+        return invalid(format!("{at}.uplink.revert_after_s"), "it must be 60 to 1800");
+    }
+    Ok(())
 }
 
 fn check_kind(at: &str, guest: &GuestSpec) -> Result<(), DesiredError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use felhom_shared::desired::{
     Checksum, ChecksumAlgorithm, CloneOf, ContentType, DesiredState, Disk, DriveClass, Features, Filesystem,
     GuestKind, GuestSpec, Identity, Mount, MountSource, Network, Power, Presence, Source, Startup,
-    StorageAction, StorageRole, StorageSpec, StoredFile, TunnelSpec, Weekday, Window,
+    StorageAction, StorageRole, StorageSpec, StoredFile, TunnelSpec, Uplink, Weekday, Window,
 };
 use felhom_shared::drive::{DurableId, Hardware};
 use felhom_shared::id::{FileName, Label, Sha256Hex, StorageId, Tag};
@@ -168,6 +168,7 @@ fn container() -> GuestSpec {
             minutes: 1440,
             timezone: "UTC".to_owned(),
         }),
+        uplink: Some(Uplink { revert_after_s: 300 }),
     }
 }
 
@@ -228,6 +229,7 @@ fn plain(number: u128, at: u32, name: &str, source: Source) -> GuestSpec {
         unprivileged: true,
         features: None,
         maintenance_window: None,
+        uplink: None,
     }
 }
 

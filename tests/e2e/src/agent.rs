@@ -118,6 +118,8 @@ impl Agent {
 
     /// The hub has answered something.
     pub fn hear_hub(&mut self) {
+        // Time is the runtime's, which may have run ahead.
+        let _inside = self.runtime.enter();
         self.cycle.hub_heard();
     }
 

@@ -44,8 +44,7 @@ pub fn document(guests: impl IntoIterator<Item = GuestSpec>) -> DesiredState {
 /// A window that is open at every hour of every day.
 #[must_use]
 pub fn always_open() -> Window {
-    let start = jiff::civil::Time::midnight();
-    Window { days: vec![], start, minutes: 1440, timezone: "UTC".to_owned() }
+    Window::always()
 }
 
 /// A running container: one core, 512 MiB, 4 GiB on `local-lvm`, one card.
@@ -120,6 +119,7 @@ fn guest(vmid: u32, name: &str, kind: GuestKind, source: Source) -> GuestSpec {
         unprivileged: true,
         features: None,
         maintenance_window: None,
+        uplink: None,
     }
 }
 

@@ -12,5 +12,6 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 pub mod unfinished;
+pub mod uplink;
 
 pub use key::{clone_mark, is_ours};

@@ -49,6 +49,7 @@ fn spec(number: u32) -> GuestSpec {
         unprivileged: true,
         features: None,
         maintenance_window: None,
+        uplink: None,
     }
 }
 
@@ -221,6 +222,7 @@ fn limits(backoff: &Backoff) -> Limits<'_> {
         grants: Grants::NONE,
         lost: &NONE_LOST,
         blocked: false,
+        at_once: &|_| false,
     }
 }
 

@@ -1,18 +1,13 @@
-//! A change of the tunnel that was taken back, remembered on the box: each try interrupts what works, so the next one comes
-//! later each time, and at once only when the document says something else of the tunnel.
+//! A change of the tunnel that was taken back, remembered on the box. It is tried again later each time, and at once only when
+//! the document says something else of the tunnel.
 
 use felhom_shared::desired::TunnelSpec;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::step::{RevertTunnel, Wanted};
 use crate::state::{State, StateError};
-
-/// After a change that did not connect while the hub was heard: most likely it is wrong.
-const FIRST_WAIT_H: i64 = 1;
-const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
-/// After one while the hub was not heard either: most likely the line was down.
-const OUTAGE_WAIT_MIN: i64 = 10;
+use crate::trial::Again;
 
 /// The last change that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +33,14 @@ impl Attempt {
         (section, now): (Option<TunnelSpec>, Timestamp),
     ) -> Self {
         let same = before.filter(|before| before.tried == revert.tried && before.section == section);
-        let failures = same.map_or(0, |before| before.failures).saturating_add(1);
-        let first = if revert.hub_heard { FIRST_WAIT_H * 60 } else { OUTAGE_WAIT_MIN };
-        let wait = SignedDuration::from_mins(first << (failures - 1).min(8)).min(LONGEST_WAIT);
-        let next_try = now.saturating_add(wait).unwrap_or(now);
+        let Again { failures, next_try } = Again::after(same.map(Self::again), revert.hub_heard, now);
         Self { section, tried: revert.tried.clone(), failures, next_try, why: revert.why.clone() }
     }
 
-    /// Whether it may be tried again. A time further away than any wait was reckoned by a wrong clock.
+    /// When it is tried again.
     #[must_use]
-    pub fn is_over(&self, now: Timestamp) -> bool {
-        now >= self.next_try || self.next_try.duration_since(now) > LONGEST_WAIT
+    pub fn again(&self) -> Again {
+        Again { failures: self.failures, next_try: self.next_try }
     }
 }
 

@@ -246,7 +246,7 @@ impl TunnelPlan {
     /// Whether this very change was taken back, and not long ago.
     fn must_wait(&mut self, wanted: Option<&Wanted>, seen: &SeenTunnel, now: Timestamp) -> bool {
         let Some(attempt) = &seen.attempt else { return false };
-        if attempt.tried.as_ref() != wanted || attempt.is_over(now) {
+        if attempt.tried.as_ref() != wanted || attempt.again().is_over(now) {
             return false;
         }
         let text = format!(

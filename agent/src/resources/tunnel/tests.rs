@@ -201,7 +201,7 @@ fn what_was_taken_back_is_tried_again_later_each_time() {
     assert_eq!((attempt.failures, hours(&attempt)), (1, 1));
     // A clock that was years ahead when it was taken back.
     let years_ago = now() - SignedDuration::from_hours(30_000);
-    assert!(attempt.is_over(years_ago) && !attempt.is_over(now()));
+    assert!(attempt.again().is_over(years_ago) && !attempt.again().is_over(now()));
     let outage = Attempt::after(None, &revert(false), (None, now()));
     assert_eq!(outage.next_try.duration_since(now()), SignedDuration::from_mins(10));
     let again = Attempt::after(Some(&outage), &revert(false), (None, now()));
