@@ -37,13 +37,17 @@ fn grant() -> OpId {
 fn mount() -> StorageStep {
     StorageStep::MountDrive(MountDrive {
         storage: storage("photos"),
-        uuid: uuid(),
+        id: file_system(),
         filesystem: Filesystem::Ext4,
     })
 }
 
 fn uuid() -> Uuid {
     Uuid::from_u128(0xb3d5_f7a1_22c4_4e0e_8c61_5d1f_9f3c_7e20)
+}
+
+fn file_system() -> DurableId {
+    DurableId::of_contents(&uuid().to_string(), None).unwrap()
 }
 
 fn marker() -> Marker {
@@ -58,7 +62,9 @@ fn marker() -> Marker {
 
 fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
     Some(match step {
-        StorageStep::MountDrive(_) => StorageStep::MarkDrive(MarkDrive { uuid: uuid(), marker: marker() }),
+        StorageStep::MountDrive(_) => {
+            StorageStep::MarkDrive(MarkDrive { id: file_system(), marker: marker() })
+        }
         StorageStep::MarkDrive(_) => StorageStep::UnmountDrive(UnmountDrive { storage: storage("photos") }),
         StorageStep::UnmountDrive(_) => {
             StorageStep::DefineStorage(params(&[("content", "backup"), ("is_mountpoint", "1")]))
@@ -75,7 +81,7 @@ fn after_on_storage(step: &StorageStep) -> Option<StorageStep> {
         }),
         StorageStep::FormatDrive(_) => StorageStep::AssignStorage(AssignStep {
             grant: grant(),
-            uuid: uuid(),
+            id: file_system(),
             marker: marker(),
             content: [ContentType::Backup].into(),
             digest: "287724b0".to_owned(),

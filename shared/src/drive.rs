@@ -50,6 +50,17 @@ pub struct DriveReport {
     pub problems: Vec<Failure>,
 }
 
+/// A drive that its maker gave no number can still be told by what is written on it; only a format needs more.
+pub const WITHOUT_IDENTITY: &str = "drive_without_identity";
+
+impl DriveReport {
+    /// Why what is on it cannot be told from what is on another.
+    #[must_use]
+    pub fn clash(&self) -> Option<&Failure> {
+        self.problems.iter().find(|problem| problem.code != WITHOUT_IDENTITY)
+    }
+}
+
 /// A drive or a partition, and what its first blocks say.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Content {
@@ -73,6 +84,15 @@ pub struct Content {
     /// What holds it open: LVM volumes, RAID, encryption, swap, a pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_by: Vec<String>,
+}
+
+impl Content {
+    /// What all members of a ZFS pool are known by alike, and nothing else is.
+    #[must_use]
+    pub fn pool_id(&self) -> Option<DurableId> {
+        let is_member = self.format.as_deref() == Some(ZFS_MEMBER);
+        DurableId::of_pool(self.known_by.iter().filter(|_| is_member).find_map(DurableId::contents)?)
+    }
 }
 
 /// What a drive is known by, across renames, ports and reboots.
@@ -109,6 +129,18 @@ impl DurableId {
     pub fn of_contents(uuid: &str, member: Option<&str>) -> Option<Self> {
         let member = member.map(|member| format!("/{}", member.to_ascii_lowercase())).unwrap_or_default();
         is_identity(uuid).then(|| Self(format!("contents:{}{member}", uuid.to_ascii_lowercase())))
+    }
+
+    /// By the number of a ZFS pool, whichever of its members are there.
+    #[must_use]
+    pub fn of_pool(guid: &str) -> Option<Self> {
+        Self::of_contents(guid, None)
+    }
+
+    /// The UUID or pool number of what is written there, if that is what it is known by.
+    #[must_use]
+    pub fn contents(&self) -> Option<&str> {
+        self.0.strip_prefix("contents:").map(|rest| rest.split('/').next().unwrap_or(rest))
     }
 
     /// By a partition's own UUID.
@@ -159,6 +191,32 @@ impl fmt::Display for DurableId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// util-linux's word for a part of a ZFS pool.
+pub const ZFS_MEMBER: &str = "zfs_member";
+
+/// Whether a pool of ZFS may be called so, by ZFS and by what we run.
+///
+/// ```
+/// use felhom_shared::drive::is_pool_name;
+///
+/// assert!(is_pool_name("tank") && is_pool_name("data-2"));
+/// assert!(!is_pool_name("mirror-1") && !is_pool_name("-f") && !is_pool_name("tank/photos"));
+/// ```
+#[must_use]
+pub fn is_pool_name(name: &str) -> bool {
+    let reserved =
+        name == "log" || ["mirror", "raidz", "draid", "spare"].iter().any(|word| name.starts_with(word));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    // c0 to c9 were names of drives on Solaris.
+    let bytes = name.as_bytes();
+    let solaris = matches!(bytes, [b'c', digit, ..] if digit.is_ascii_digit());
+    !reserved
+        && !solaris
+        && bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.len() <= 100
+        && bytes.iter().all(|byte| plain(*byte))
 }
 
 /// Words that makers, bridges and tools put where they have nothing to say.

@@ -107,7 +107,8 @@ impl Execution<'_> {
             _ => return Ok(None),
         };
         let made = Some(filesystem_uuid(&format.grant));
-        let mark = DriveMark { durable_id: storage.durable_id.clone(), drive_id: Uuid::new_v4(), made };
+        let durable_id = storage.durable_id.clone();
+        let mark = DriveMark { durable_id, drive_id: Uuid::new_v4(), made, pool: None };
         marks.making(storage.storage.clone(), mark);
         self.state.put_drive_marks(&marks)?;
         let keysets = self.state.keyset_blobs()?;

@@ -5,15 +5,18 @@
 //! to open drives, which the agent does not have.
 
 mod mounts;
+mod pools;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use felhom_shared::drive::ZFS_MEMBER;
 use felhom_shared::ordered;
 
 use mounts::Mounts;
+pub use pools::Pool;
 
 /// Devices that are made of others, of memory or of nothing: no drives.
 const NO_DRIVES: [&str; 13] =
@@ -45,15 +48,32 @@ pub struct BlockDevice {
 
 impl BlockDevice {
     /// A ZFS pool shows neither as a holder nor by a device's number; its name is the label of its members.
-    fn join_pool(&mut self, mounts: &Mounts) {
-        let is_member = self.properties.get("ID_FS_TYPE").is_some_and(|format| format == "zfs_member");
-        let Some(pool) = self.properties.get("ID_FS_LABEL").filter(|_| is_member) else { return };
-        let points = mounts.of_pool(pool);
-        if !points.is_empty() {
-            self.held_by.push(format!("pool {pool}"));
+    fn join_pool(&mut self, uses: &PoolUses<'_>) {
+        let is_member = self.properties.get("ID_FS_TYPE").is_some_and(|format| format == ZFS_MEMBER);
+        let Some(label) = self.properties.get("ID_FS_LABEL").filter(|_| is_member) else { return };
+        let guid = self.properties.get("ID_FS_UUID").map_or("", String::as_str);
+        let points = uses.mounts.of_pool(label);
+        let imported = match uses.pools.iter().find(|pool| pool.name == *label) {
+            Some(pool) => pool.is(guid),
+            None => !points.is_empty(),
+        };
+        if imported {
+            self.held_by.push(held_by_pool(label));
             self.mounted_at.extend(points);
         }
     }
+}
+
+/// What holds a member of a pool that is imported.
+#[must_use]
+pub fn held_by_pool(name: &str) -> String {
+    format!("pool {name}")
+}
+
+/// Pools, and what of them is mounted.
+struct PoolUses<'a> {
+    mounts: &'a Mounts,
+    pools: &'a [Pool],
 }
 
 /// Where to look.
@@ -79,13 +99,14 @@ impl BlockDevices {
 
     /// Reads every drive with its partitions, in the order of their names.
     pub fn read(&self) -> io::Result<Vec<BlockDevice>> {
-        let mounts = Mounts::read(&self.root)?;
+        let (mounts, pools) = (Mounts::read(&self.root)?, self.pools());
+        let uses = PoolUses { mounts: &mounts, pools: &pools };
         let mut drives = Vec::new();
         for entry in fs::read_dir(self.root.join("sys/block"))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             if self.is_drive(&name) {
                 // Gone since the folder was listed: not there.
-                drives.extend(self.device(&self.root.join("sys/block").join(&name), &name, &mounts));
+                drives.extend(self.device(&self.root.join("sys/block").join(&name), &name, &uses));
             }
         }
         drives.retain(|drive| drive.size_bytes > 0);
@@ -98,13 +119,36 @@ impl BlockDevices {
         Ok(Mounts::read(&self.root)?.is_mount_point(at))
     }
 
+    /// The pools that are imported.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Pool> {
+        pools::read(&self.root)
+    }
+
+    /// What is mounted exactly here: nothing, something, or a pool.
+    pub fn mounted_at(&self, at: &Path) -> io::Result<Mounted> {
+        let mounts = Mounts::read(&self.root)?;
+        Ok(match mounts.pool_at(at) {
+            Some(name) => {
+                Mounted::Pool(self.pools().into_iter().find(|pool| pool.name == name).unwrap_or(Pool {
+                    name,
+                    guid: None,
+                    state: String::new(),
+                }))
+            }
+            None if mounts.is_mount_point(at) => Mounted::Other,
+            None => Mounted::Nothing,
+        })
+    }
+
     /// Whether a device of this name counts as a drive.
     #[must_use]
     pub fn is_drive(&self, name: &str) -> bool {
         (self.loops && name.starts_with("loop")) || !NO_DRIVES.iter().any(|word| is_named(name, word))
     }
 
-    fn device(&self, folder: &Path, name: &str, mounts: &Mounts) -> Option<BlockDevice> {
+    fn device(&self, folder: &Path, name: &str, pool_uses: &PoolUses<'_>) -> Option<BlockDevice> {
+        let mounts = pool_uses.mounts;
         let word = |file: &str| Some(fs::read_to_string(folder.join(file)).ok()?.trim().to_owned());
         let number = word("dev")?;
         let held_by = mounts.is_swap(name).then(|| "swap".to_owned()).into_iter().collect();
@@ -131,11 +175,11 @@ impl BlockDevices {
             held_by: uses.held_by,
             partitions: Vec::new(),
         };
-        device.join_pool(mounts);
+        device.join_pool(pool_uses);
         for entry in fs::read_dir(folder).ok()?.flatten() {
             let part = entry.file_name().to_string_lossy().into_owned();
             if entry.path().join("partition").exists() {
-                device.partitions.extend(self.device(&entry.path(), &part, mounts));
+                device.partitions.extend(self.device(&entry.path(), &part, pool_uses));
             }
         }
         device
@@ -163,6 +207,17 @@ impl BlockDevices {
             }
         }
     }
+}
+
+/// What a mount point has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mounted {
+    /// It is an empty folder.
+    Nothing,
+    /// A part of a ZFS pool.
+    Pool(Pool),
+    /// Any other file system.
+    Other,
 }
 
 /// Who uses a device.

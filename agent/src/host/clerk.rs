@@ -10,13 +10,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use felhom_shared::desired::Filesystem;
 use felhom_shared::drive::{Content, DriveReport, DurableId};
 use felhom_shared::id::StorageId;
 use felhom_shared::limits::ENVELOPE_BYTES_MAX;
 use felhom_shared::report::Failure;
-use uuid::Uuid;
 
-use super::block::BlockDevices;
+use super::block::{BlockDevices, Mounted, held_by_pool};
 use super::command::{ANSWERS, Answer, HostCommand, MarkDrive, MountDrive, REQUESTS};
 use super::format::Trust;
 use super::marker::{FILE_NAME, Marker, mount_point};
@@ -117,20 +117,29 @@ impl Clerk<'_> {
 
     fn mount(&self, mount: &MountDrive) -> Result<(), Failure> {
         let at = mount_point(Path::new("/"), &mount.storage);
-        let content = self.find(mount.uuid)?;
-        if content.format.as_deref() != Some(mount.filesystem.word()) {
-            let found = content.format.as_deref().unwrap_or("nothing that is known");
-            return Err(failed("filesystem_differs", format!("{} holds {found}", content.name)));
+        let parts = self.find(&mount.id)?;
+        if let Some(other) =
+            parts.iter().find(|part| part.format.as_deref() != Some(mount.filesystem.on_drive()))
+        {
+            let found = other.format.as_deref().unwrap_or("nothing that is known");
+            return Err(failed("filesystem_differs", format!("{} holds {found}", other.name)));
         }
-        if let Some(elsewhere) = content.mounted_at.iter().find(|point| Path::new(point) != at) {
-            let text = format!("{} is mounted at {elsewhere}: unmount it there first", content.name);
-            return Err(failed("drive_mounted_elsewhere", text));
-        }
-        if !self.is_mounted(&at)? {
+        let in_use = self.is_mounted(&at)?;
+        if !in_use {
             self.seal(&mount_point(self.root, &mount.storage))?;
         }
+        let files = if mount.filesystem == Filesystem::Zfs {
+            mount_unit::pool_file(&mount.storage, &self.import(&parts, &mount.id, in_use)?)
+        } else {
+            let points = parts.iter().flat_map(|part| part.mounted_at.iter().map(move |point| (part, point)));
+            if let Some((part, elsewhere)) = points.into_iter().find(|(_, point)| Path::new(point) != at) {
+                let text = format!("{} is mounted at {elsewhere}: unmount it there first", part.name);
+                return Err(failed("drive_mounted_elsewhere", text));
+            }
+            mount_unit::files(&mount.storage, mount.filesystem, mount.id.contents().unwrap_or_default())
+        };
         let mut written = false;
-        for file in mount_unit::files(mount) {
+        for file in files {
             written |= put(&self.root.join(UNITS).join(&file.path), &file.text).map_err(|error| {
                 failed("mount_failed", format!("the unit {} cannot be written: {error}", file.path))
             })?;
@@ -159,8 +168,16 @@ impl Clerk<'_> {
     /// The unit goes, and what it mounted. What is on the drive stays, its marker too.
     fn release(&self, storage: &StorageId) -> Result<(), Failure> {
         let unit = mount_unit::name(storage);
-        if self.is_mounted(&mount_point(Path::new("/"), storage))? {
-            self.run("systemctl", &["stop", "--", &unit])?;
+        let mounted = self.devices().mounted_at(&mount_point(Path::new("/"), storage));
+        let mounted = mounted.map_err(|error| unread(&error))?;
+        match &mounted {
+            Mounted::Nothing => {}
+            Mounted::Pool(pool) if pool.is_suspended() => {
+                let text =
+                    format!("the pool {} waits for its drives: plug them in, and it is let go", pool.name);
+                return Err(failed("pool_suspended", text));
+            }
+            Mounted::Pool(_) | Mounted::Other => self.run("systemctl", &["stop", "--", &unit])?,
         }
         let path = self.root.join(UNITS).join(&unit);
         if path.exists() {
@@ -170,7 +187,7 @@ impl Clerk<'_> {
             })?;
             self.run("systemctl", &["daemon-reload"])?;
         }
-        Ok(())
+        if let Mounted::Pool(pool) = &mounted { self.export(pool) } else { Ok(()) }
     }
 
     /// Only the role changes: the drive must carry the same marker otherwise.
@@ -196,39 +213,29 @@ impl Clerk<'_> {
     /// Where the drive is mounted, if it is mounted where the marker's storage belongs.
     fn mounted_folder(&self, mark: &MarkDrive) -> Result<PathBuf, Failure> {
         let at = mount_point(Path::new("/"), &mark.marker.storage);
-        let content = self.find(mark.uuid)?;
-        if !content.mounted_at.iter().any(|point| Path::new(point) == at) {
-            let text = format!("{} is not mounted at {}", content.name, at.display());
+        let parts = self.find(&mark.id)?;
+        if !parts.iter().flat_map(|part| &part.mounted_at).any(|point| Path::new(point) == at) {
+            let text = format!("{} is not mounted at {}", mark.id, at.display());
             return Err(failed("drive_not_mounted", text));
         }
         Ok(mount_point(self.root, &mark.marker.storage))
     }
 
-    /// The one file system with this UUID, on a drive that may be used.
-    fn find(&self, uuid: Uuid) -> Result<Content, Failure> {
+    /// The one file system that is known so, or the members of the pool, on drives that may be used.
+    fn find(&self, id: &DurableId) -> Result<Vec<Content>, Failure> {
         let drives = self.drives()?;
-        let wanted = DurableId::of_contents(&uuid.to_string(), None);
-        let on = |drive: &DriveReport| {
-            drive
-                .contents
-                .iter()
-                .find(|content| content.known_by.iter().any(|id| Some(id) == wanted.as_ref()))
-                .cloned()
-        };
-        let Some((drive, content)) = drives.iter().find_map(|drive| Some((drive, on(drive)?))) else {
-            let text = format!("no drive with the file system {uuid} is attached, or several are");
+        let mut parts = Vec::new();
+        for drive in &drives {
+            for content in drive.contents.iter().filter(|content| content.known_by.contains(id)) {
+                may_be_used(drive, content)?;
+                parts.push(content.clone());
+            }
+        }
+        if parts.is_empty() {
+            let text = format!("no drive that is known by {id} is attached, or several are");
             return Err(failed("drive_not_found", text));
-        };
-        if let Some(problem) = drive.problems.first() {
-            return Err(problem.clone());
         }
-        if drive.system {
-            return Err(failed("drive_of_the_system", format!("the box itself runs from {}", drive.name)));
-        }
-        if let Some(holder) = content.held_by.first() {
-            return Err(failed("drive_held", format!("{} is held by {holder}", content.name)));
-        }
-        Ok(content)
+        Ok(parts)
     }
 
     pub(super) fn drives(&self) -> Result<Vec<DriveReport>, Failure> {
@@ -240,12 +247,27 @@ impl Clerk<'_> {
         self.devices().is_mount_point(at).map_err(|error| unread(&error))
     }
 
-    fn devices(&self) -> BlockDevices {
+    pub(super) fn devices(&self) -> BlockDevices {
         BlockDevices::new(self.root)
     }
 
     fn run(&self, program: &str, args: &[&str]) -> Result<(), Failure> {
         (self.tool)(program, args).map(drop).map_err(|said| failed("mount_failed", said))
+    }
+}
+
+fn may_be_used(drive: &DriveReport, content: &Content) -> Result<(), Failure> {
+    if let Some(problem) = drive.clash() {
+        return Err(problem.clone());
+    }
+    if drive.system {
+        return Err(failed("drive_of_the_system", format!("the box itself runs from {}", drive.name)));
+    }
+    // A pool that is imported holds its members.
+    let own = content.label.as_deref().filter(|_| content.pool_id().is_some()).map(held_by_pool);
+    match content.held_by.iter().find(|holder| own.as_ref() != Some(holder)) {
+        Some(holder) => Err(failed("drive_held", format!("{} is held by {holder}", content.name))),
+        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the agent may ask to be done to the host: a closed set of values, done by `felhom-host`, which is root and has no
 //! network.
 //!
-//! A request names a file system by its UUID and a storage by its name. It names no device, no path and no option, so that
+//! A request names a file system by its UUID, a pool by its number and a storage by its name. It names no device, no path and no option, so that
 //! whoever speaks for the agent can mount a drive below `/mnt/felhom` and write a marker there. To format one it takes a
 //! signature, which `felhom-host` checks itself. The tunnel's token passes through it, in a file that only root reads and
 //! that is gone when the answer is there.
@@ -15,7 +15,6 @@ use felhom_shared::id::StorageId;
 use felhom_shared::report::Failure;
 use felhom_shared::signed::HeadDigest;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::desk::{Desk, Unanswered};
@@ -107,8 +106,8 @@ pub struct SignedFormat {
 pub struct MountDrive {
     /// For which storage.
     pub storage: StorageId,
-    /// The file system.
-    pub uuid: Uuid,
+    /// The file system or the pool, by what is written on its drives.
+    pub id: DurableId,
     /// Its kind.
     pub filesystem: Filesystem,
 }
@@ -125,8 +124,8 @@ pub struct UnmountDrive {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarkDrive {
-    /// The file system, which must be mounted where the marker's storage belongs.
-    pub uuid: Uuid,
+    /// The file system or pool, which must be mounted where the marker's storage belongs.
+    pub id: DurableId,
     /// What to write.
     pub marker: Marker,
 }

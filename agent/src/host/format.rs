@@ -129,6 +129,9 @@ impl Clerk<'_> {
             alone
                 .map_err(|error| failed("drive_held", format!("{} is in use: {error}", device.display())))?,
         );
+        if order.filesystem == Filesystem::Zfs {
+            self.is_free_for_a_pool(order.storage.as_str())?;
+        }
         use_up(&trust.memory, &op_id)?;
         tracing::warn!(
             "{} is formatted with {} for {}",
@@ -136,23 +139,31 @@ impl Clerk<'_> {
             order.filesystem.word(),
             order.storage
         );
-        self.make(&device, &drive.name, order.filesystem, filesystem_uuid(&op_id))
+        self.make(&device, &drive.name, &order, filesystem_uuid(&op_id))
     }
 
-    fn make(&self, device: &Path, name: &str, filesystem: Filesystem, uuid: Uuid) -> Result<(), Failure> {
+    fn make(&self, device: &Path, name: &str, order: &FormatDrive, uuid: Uuid) -> Result<(), Failure> {
         let run = |program: &str, args: &[&str]| {
             (self.tool)(program, args).map(drop).map_err(|said| failed("format_failed", said))
         };
         let device = device.display().to_string();
         run("wipefs", &["--all", "--quiet", "--", &device])?;
-        run("sgdisk", &["--zap-all", "--new=1:0:0", "--typecode=1:8300", "--change-name=1:felhom", &device])?;
+        // A pool draws its own number, so its partition says under which signature it was made.
+        let (kind, known) = match order.filesystem {
+            Filesystem::Zfs => ("--typecode=1:bf01", Some(format!("--partition-guid=1:{uuid}"))),
+            Filesystem::Ext4 | Filesystem::Xfs => ("--typecode=1:8300", None),
+        };
+        let table =
+            ["--zap-all", "--new=1:0:0", kind, "--change-name=1:felhom"].into_iter().chain(known.as_deref());
+        run("sgdisk", &table.chain([device.as_str()]).collect::<Vec<_>>())?;
         run("udevadm", &["settle"])?;
         let partition = self.first_partition(name)?.display().to_string();
-        let uuid = uuid.to_string();
-        match filesystem {
+        let text = uuid.to_string();
+        match order.filesystem {
             // What lies on it belongs to guests and backups: nothing is kept back for root.
-            Filesystem::Ext4 => run("mkfs.ext4", &["-q", "-F", "-m", "0", "-U", &uuid, &partition])?,
-            Filesystem::Xfs => run("mkfs.xfs", &["-q", "-f", "-m", &format!("uuid={uuid}"), &partition])?,
+            Filesystem::Ext4 => run("mkfs.ext4", &["-q", "-F", "-m", "0", "-U", &text, &partition])?,
+            Filesystem::Xfs => run("mkfs.xfs", &["-q", "-f", "-m", &format!("uuid={text}"), &partition])?,
+            Filesystem::Zfs => self.create_pool(order.storage.as_str(), uuid)?,
         }
         // udev looks at what was written when the writer has closed it.
         run("udevadm", &["settle"])

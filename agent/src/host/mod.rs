@@ -9,6 +9,7 @@ pub mod device_events;
 pub mod format;
 pub mod marker;
 mod mount_unit;
+mod pool;
 pub mod tunnel;
 pub mod unfinished;
 

@@ -54,6 +54,9 @@ pub struct StorageDefinition {
     /// Where a `dir` lies.
     #[serde(default)]
     pub path: String,
+    /// Which pool or dataset a `zfspool` is.
+    #[serde(default)]
+    pub pool: String,
     /// What may lie on it; PVE gives it in random order.
     #[serde(default, deserialize_with = "comma_set")]
     pub content: BTreeSet<String>,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::parse::{DesiredError, invalid};
-use crate::drive::DurableId;
+use crate::drive::{DurableId, ZFS_MEMBER, is_pool_name};
 use crate::id::StorageId;
 use crate::limits::STORAGES_MAX;
 
@@ -108,32 +108,52 @@ impl DriveClass {
     }
 }
 
-/// A file system that a box can mount and make.
+/// A file system that a box can mount and make. A pool of ZFS is one too: it holds volumes of guests and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Filesystem {
     Ext4,
     Xfs,
+    Zfs,
 }
 
 impl Filesystem {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Ext4, Self::Xfs];
+    pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Zfs];
 
-    /// The kernel's word for it.
+    /// The kernel's word for it, and a document's.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
+            Self::Zfs => "zfs",
         }
     }
 
-    /// By the kernel's word.
+    /// util-linux's word for what it leaves on a drive. ZFS leaves members of a pool.
+    #[must_use]
+    pub fn on_drive(self) -> &'static str {
+        if self == Self::Zfs { ZFS_MEMBER } else { self.word() }
+    }
+
+    /// By a document's word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|filesystem| filesystem.word() == word)
+    }
+
+    /// By util-linux's word.
+    #[must_use]
+    pub fn found(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|filesystem| filesystem.on_drive() == word)
+    }
+
+    /// Whether PVE puts this there: a pool has no folder for files.
+    #[must_use]
+    pub fn holds(self, content: ContentType) -> bool {
+        self != Self::Zfs || matches!(content, ContentType::Images | ContentType::Rootdir)
     }
 }
 
@@ -219,9 +239,22 @@ fn check_spec(at: &str, spec: &StorageSpec) -> Result<(), DesiredError> {
         let reason = format!("a storage for {} does not hold {}", spec.role.word(), wrong.word());
         return invalid(format!("{at}.content"), reason);
     }
+    let filesystem = spec.filesystem.into_iter();
+    let mut held =
+        filesystem.flat_map(|filesystem| spec.content.iter().filter(move |one| !filesystem.holds(**one)));
+    if let Some(wrong) = held.next() {
+        let reason = format!("a ZFS pool holds images and rootdir, not {}", wrong.word());
+        return invalid(format!("{at}.content"), reason);
+    }
     if spec.action == StorageAction::Format {
-        if spec.filesystem.is_none() {
+        let Some(filesystem) = spec.filesystem else {
             return invalid(format!("{at}.filesystem"), "it must say which file system is to be made");
+        };
+        if filesystem == Filesystem::Zfs && !is_pool_name(spec.storage.as_str()) {
+            return invalid(
+                format!("{at}.storage"),
+                "ZFS keeps this name for itself, and the pool would get it",
+            );
         }
         // What is on it is gone afterwards, and with it every other name.
         if !spec.durable_id.as_str().starts_with("hardware:") {

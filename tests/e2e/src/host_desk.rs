@@ -39,7 +39,18 @@ pub enum MountChange {
         format: String,
         /// Of the file system.
         uuid: String,
+        /// Of the partition; mostly none is asked for.
+        partition: String,
     },
+    /// A dataset of a pool is mounted there.
+    MountDataset {
+        /// `tank/felhom`
+        dataset: String,
+        /// Where.
+        at: String,
+    },
+    /// `zpool` or `zfs` is run.
+    Zfs(Vec<String>),
 }
 
 /// Answers what lies on the desk now.
@@ -76,22 +87,31 @@ fn do_tool(
 ) -> Result<(), String> {
     let last = args.last().copied().unwrap_or_default();
     match (program, args.first().copied()) {
+        ("systemctl", Some("start")) if last.starts_with("modprobe@") => Ok(()),
         ("systemctl", Some("start")) => {
             let unit = read_unit(root, last)?;
+            if !unit.what.starts_with("/dev/") {
+                return change(MountChange::MountDataset { dataset: unit.what, at: unit.at });
+            }
             let uuid = unit.what.rsplit('/').next().unwrap_or_default().to_owned();
             change(MountChange::Mount { uuid, at: unit.at })
         }
         ("systemctl", Some("stop")) => change(MountChange::Unmount { at: read_unit(root, last)?.at }),
-        ("sgdisk", _) => change(MountChange::Repartition {
-            name: name_of(last),
-            format: String::new(),
-            uuid: String::new(),
-        }),
+        ("sgdisk", _) => {
+            let partition = args.iter().find_map(|word| word.strip_prefix("--partition-guid=1:"));
+            let partition = partition.unwrap_or_default().to_owned();
+            let (format, uuid) = (String::new(), String::new());
+            change(MountChange::Repartition { name: name_of(last), format, uuid, partition })
+        }
+        ("zpool" | "zfs", _) => {
+            let words = std::iter::once(program).chain(args.iter().copied());
+            change(MountChange::Zfs(words.map(str::to_owned).collect()))
+        }
         ("mkfs.ext4" | "mkfs.xfs", _) => {
             let format = program.trim_start_matches("mkfs.").to_owned();
             let uuid =
                 args.iter().rev().nth(1).map_or("", |word| word.trim_start_matches("uuid=")).to_owned();
-            change(MountChange::Repartition { name: name_of(last), format, uuid })
+            change(MountChange::Repartition { name: name_of(last), format, uuid, partition: String::new() })
         }
         _ => Ok(()),
     }
@@ -106,7 +126,14 @@ pub fn change_double(control: &Control, change: MountChange) -> Result<(), Strin
     let done = match change {
         MountChange::Mount { uuid, at } => control.mount_drive(&uuid, &at),
         MountChange::Unmount { at } => control.unmount_drive(&at),
-        MountChange::Repartition { name, format, uuid } => control.repartition(&name, &format, &uuid),
+        MountChange::Repartition { name, format, uuid, partition } => {
+            control.repartition(&name, (&format, &uuid), &partition)
+        }
+        MountChange::MountDataset { dataset, at } => control.mount_dataset(&dataset, &at),
+        MountChange::Zfs(words) => {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            control.run_zfs(&words)
+        }
     };
     done.map_err(|error| error.to_string())
 }

@@ -10,6 +10,7 @@ use crate::cert;
 use crate::drives::{self, Drive, Part, write_host};
 use crate::engine::Engine;
 use crate::faults::{ActiveFault, Fault};
+use crate::pools;
 use crate::requests::{Counters, LoggedRequest};
 use crate::size::GIB;
 use crate::state::config;
@@ -149,8 +150,12 @@ impl Control {
     /// # Errors
     /// Where the files cannot be written.
     pub fn set_drives(&self, drives: &[Drive]) -> std::io::Result<()> {
-        let mounted = drives::mounted(&self.host_root());
+        let (mounted, datasets) = (drives::mounted(&self.host_root()), pools::mounted(&self.host_root()));
         write_host(&self.host_root(), drives)?;
+        for (dataset, at) in datasets {
+            pools::mount(&self.host_root(), &dataset, &at)?;
+        }
+        pools::drives_changed(&self.host_root(), drives)?;
         for (uuid, at) in mounted {
             // systemd takes a drive's mount away with the drive.
             if self.mount_drive(&uuid, &at).is_err() {
@@ -166,7 +171,12 @@ impl Control {
     ///
     /// # Errors
     /// Where there is no such drive, or the files cannot be written.
-    pub fn repartition(&self, name: &str, format: &str, uuid: &str) -> std::io::Result<()> {
+    pub fn repartition(
+        &self,
+        name: &str,
+        (format, uuid): (&str, &str),
+        partition: &str,
+    ) -> std::io::Result<()> {
         let mut drives = self.engine.drives.lock().expect("short").clone();
         let gone = || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no drive {name}"));
         let drive = drives.iter_mut().find(|drive| name.starts_with(&drive.name)).ok_or_else(gone)?;
@@ -177,9 +187,33 @@ impl Control {
             label: String::new(),
             mounted_at: None,
             held_by: None,
+            partition: partition.to_owned(),
         }];
         // Files of an earlier file system are gone with it.
         self.set_drives(&drives)
+    }
+
+    /// Runs the host's `zpool` or `zfs`, as far as it has them.
+    ///
+    /// # Errors
+    /// In the tool's words.
+    pub fn run_zfs(&self, words: &[&str]) -> std::io::Result<()> {
+        let mut drives = self.drives();
+        let ran = pools::run(&self.host_root(), &mut drives, words);
+        if ran.is_ok() && drives != self.drives() {
+            self.set_drives(&drives)?;
+        }
+        let imported = pools::imported(&self.host_root()).into_iter().collect();
+        self.engine.change(|world| world.node.pools = imported);
+        ran
+    }
+
+    /// Mounts a dataset of a pool, in its files below `host_root`.
+    ///
+    /// # Errors
+    /// Where the pool is not imported, or the files cannot be written.
+    pub fn mount_dataset(&self, dataset: &str, at: &str) -> std::io::Result<()> {
+        pools::mount(&self.host_root(), dataset, at)
     }
 
     /// The host's drives as they are.

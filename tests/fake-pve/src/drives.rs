@@ -50,6 +50,14 @@ pub struct Part {
     pub mounted_at: Option<String>,
     /// What was made of it: a volume group, a RAID.
     pub held_by: Option<String>,
+    /// Its own UUID, in the partition table.
+    pub partition: String,
+}
+
+impl Part {
+    pub(crate) fn is_member(&self) -> bool {
+        self.format == "zfs_member"
+    }
 }
 
 impl Drive {
@@ -63,6 +71,7 @@ impl Drive {
             label: label.to_owned(),
             mounted_at: mounted_at.map(str::to_owned),
             held_by: None,
+            partition: String::new(),
         };
         let system = Self {
             name: "nvme0n1".to_owned(),
@@ -100,6 +109,7 @@ impl Drive {
             label: "spare".to_owned(),
             mounted_at: None,
             held_by: None,
+            partition: String::new(),
         };
         Self {
             name: format!("sd{}", char::from(b'b' + letter)),
@@ -153,7 +163,7 @@ pub(crate) fn write_host(root: &Path, drives: &[Drive]) -> io::Result<()> {
             let between = if drive.name.ends_with(|letter: char| letter.is_ascii_digit()) { "p" } else { "" };
             let at = at.join(format!("{}{between}{number}", drive.name));
             let device = format!("{major}:{number}");
-            write_device(root, &at, &device, part.size_bytes, &part_record(part, number))?;
+            write_device(root, &at, &device, part.size_bytes, &part_record(drive, part, number))?;
             fs::write(at.join("partition"), format!("{number}\n"))?;
             if let Some(holder) = &part.held_by {
                 fs::create_dir_all(at.join("holders").join(holder))?;
@@ -185,13 +195,18 @@ pub(crate) fn mount(root: &Path, uuid: &str, at: &str) -> io::Result<()> {
     let number = number.ok_or_else(gone)?;
     let files = root.join("files").join(uuid);
     fs::create_dir_all(&files)?;
-    let point = root.join(at.trim_start_matches('/'));
-    unlink(&point)?;
-    fs::create_dir_all(point.parent().unwrap_or(root))?;
-    std::os::unix::fs::symlink(&files, &point)?;
+    link(root, &files, at)?;
     let table = root.join("proc/self/mountinfo");
     let mounts = fs::read_to_string(&table)?;
     fs::write(&table, format!("{mounts}90 1 {number} / {at} rw - ext4 /dev/disk/by-uuid/{uuid} rw\n"))
+}
+
+/// From now on these files are seen where a path of the host says.
+pub(crate) fn link(root: &Path, files: &Path, at: &str) -> io::Result<()> {
+    let point = root.join(at.trim_start_matches('/'));
+    unlink(&point)?;
+    fs::create_dir_all(point.parent().unwrap_or(root))?;
+    std::os::unix::fs::symlink(files, &point)
 }
 
 /// File systems and where they are mounted, of those that `mount` has mounted.
@@ -243,8 +258,20 @@ fn drive_record(drive: &Drive) -> String {
     )
 }
 
-fn part_record(part: &Part, number: u32) -> String {
-    let said = [("ID_FS_TYPE", &part.format), ("ID_FS_UUID", &part.uuid), ("ID_FS_LABEL", &part.label)];
+fn part_record(drive: &Drive, part: &Part, number: u32) -> String {
+    // Each member of a pool has a number of its own.
+    let own = if part.is_member() {
+        format!("{number}{}", drive.serial.to_ascii_lowercase())
+    } else {
+        String::new()
+    };
+    let said = [
+        ("ID_FS_TYPE", &part.format),
+        ("ID_FS_UUID", &part.uuid),
+        ("ID_FS_UUID_SUB", &own),
+        ("ID_FS_LABEL", &part.label),
+        ("ID_PART_ENTRY_UUID", &part.partition),
+    ];
     let said = said.into_iter().filter(|(_, value)| !value.is_empty());
     let said: String = said.map(|(key, value)| format!("E:{key}={value}\n")).collect();
     format!("E:DEVTYPE=partition\n{said}E:ID_PART_ENTRY_NUMBER={number}\n")

@@ -28,6 +28,7 @@ mod files;
 mod json;
 mod options;
 mod permission;
+mod pools;
 mod propstring;
 mod request;
 mod requests;

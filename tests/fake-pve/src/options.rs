@@ -91,6 +91,7 @@ impl Options {
                 name: self.node.clone(),
                 bridges: BTreeSet::from(["vmbr0".to_owned()]),
                 mounts: BTreeSet::new(),
+                pools: BTreeSet::new(),
                 real_mounts: self.real_mounts,
                 disks: vec![json!({"devpath": "/dev/nvme0n1", "size": 1_000_204_886_016_u64, "type": "nvme",
                     "model": "Samsung SSD 980", "serial": "S64DNL0T123456", "vendor": "unknown", "rpm": 0, "gpt": 1,

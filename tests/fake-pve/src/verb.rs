@@ -103,6 +103,23 @@ pub enum Verb {
         #[arg(default_value = "")]
         #[serde(default)]
         uuid: String,
+        /// Of the partition.
+        #[arg(default_value = "")]
+        #[serde(default)]
+        partition: String,
+    },
+    /// Run the host's `zpool` or `zfs`, as far as it has them.
+    Zfs {
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
+    /// Mount a dataset of a pool.
+    MountDataset {
+        /// `tank/felhom`
+        dataset: String,
+        /// Where.
+        path: String,
     },
     /// Plug a drive in (on) or pull it (off); it holds one ext4 file system.
     Drive {
@@ -270,8 +287,15 @@ impl Verb {
                 control.mount_drive(&uuid, &path).map_err(ControlError::Host)?;
             }
             Self::UnmountDrive { path } => control.unmount_drive(&path).map_err(ControlError::Host)?,
-            Self::Repartition { name, format, uuid } => {
-                control.repartition(&name, &format, &uuid).map_err(ControlError::Host)?;
+            Self::Repartition { name, format, uuid, partition } => {
+                control.repartition(&name, (&format, &uuid), &partition).map_err(ControlError::Host)?;
+            }
+            Self::Zfs { words } => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                control.run_zfs(&words).map_err(ControlError::Host)?;
+            }
+            Self::MountDataset { dataset, path } => {
+                control.mount_dataset(&dataset, &path).map_err(ControlError::Host)?;
             }
             Self::Drive { serial, state } => {
                 control.plug_drive(&serial, on(state)).map_err(ControlError::Host)?;

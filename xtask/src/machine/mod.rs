@@ -6,6 +6,7 @@
 
 mod payload;
 mod root;
+mod zfs;
 
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     /// The Debian release of the machines.
     #[arg(long, value_enum, default_value_t = Suite::Bookworm)]
     suite: Suite,
-    /// A part that may be skipped where this machine cannot run it: `machine` (all of it), `vm`, `lintian`.
+    /// A part that may be skipped where this machine cannot run it: `machine` (all of it), `vm`, `zfs`, `lintian`.
     #[arg(long, value_name = "NAME")]
     allow_missing: Vec<String>,
     /// Take the packages that lie in target/deb, and build none.
@@ -65,10 +66,10 @@ impl Args {
 }
 
 /// The root and what is laid beside it; the packages are taken from target/deb.
-fn prepare(suite: Suite) -> Result<PathBuf, Failed> {
+fn prepare(suite: Suite, with_zfs: bool) -> Result<PathBuf, Failed> {
     must(&mut cargo(&["build", "--workspace", "--bins", "--quiet"]))?;
     let folder = suite.folder();
-    root::make(suite, &folder)?;
+    root::make(suite, with_zfs, &folder)?;
     payload::lay_out(&folder)?;
     Ok(folder)
 }
@@ -82,7 +83,7 @@ pub(crate) fn bench() -> Result<(), Failed> {
     MMDEBSTRAP.meet(&[])?;
     NSPAWN.meet(&[])?;
     deb::run(&deb::Args::allowing(&[]))?;
-    let folder = prepare(Suite::Bookworm)?;
+    let folder = prepare(Suite::Bookworm, true)?;
     let mut bench = cargo(&["run", "--quiet", "-p", "felhom-machine", "--bin", "idle_under_systemd"]);
     must(bench.env("FELHOM_MACHINE", &folder))
 }
@@ -105,11 +106,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Failed> {
     if !args.no_deb {
         deb::run(&deb::Args::allowing(&args.allow_missing))?;
     }
-    let folder = prepare(args.suite)?;
+    let zfs = vm && !args.allow_missing.iter().any(|name| name == "zfs");
+    let folder = prepare(args.suite, zfs)?;
     let mut tests = cargo(&["nextest", "run", "--profile", "machine", "--workspace", "--no-fail-fast"]);
     tests.args(["--status-level", "pass", "--hide-progress-bar", "--no-tests", "pass"]);
-    if !vm {
-        tests.args(["-E", "not binary(/^vm_/)"]);
+    match (vm, zfs) {
+        (true, true) => {}
+        (true, false) => {
+            println!("SKIPPED zfs: its tests, and building it");
+            tests.args(["-E", "not binary(/^vm_zfs/)"]);
+        }
+        (false, _) => {
+            tests.args(["-E", "not binary(/^vm_/)"]);
+        }
     }
     tests.args(&args.filters);
     tests.env("FELHOM_MACHINE", &folder).env("FELHOM_POWER_CUTS", args.power_cuts.to_string());

@@ -64,6 +64,11 @@ impl Mounts {
         self.by_pool.get(pool).cloned().unwrap_or_default()
     }
 
+    pub(super) fn pool_at(&self, at: &Path) -> Option<String> {
+        let is_there = |points: &&Vec<String>| points.iter().any(|point| Path::new(point) == at);
+        self.by_pool.iter().find(|(_, points)| is_there(points)).map(|(pool, _)| pool.clone())
+    }
+
     pub(super) fn is_swap(&self, name: &str) -> bool {
         self.swaps.iter().any(|swap| swap == name)
     }
@@ -117,6 +122,8 @@ mod tests {
         assert_eq!(mounts.of("8:1", "sda1"), ["/mnt/a b", "/bind"]);
         assert_eq!(mounts.of("8:16", "sdb"), ["/srv"]);
         assert_eq!(mounts.of_pool("rpool"), ["/"]);
+        assert_eq!(mounts.pool_at(Path::new("/")).as_deref(), Some("rpool"));
+        assert_eq!(mounts.pool_at(Path::new("/srv")), None);
         assert!(mounts.is_mount_point(Path::new("/mnt/a b")) && !mounts.is_mount_point(Path::new("/mnt")));
         assert!(mounts.of_pool("rpool2").is_empty() && mounts.of("8:2", "sda2").is_empty());
     }

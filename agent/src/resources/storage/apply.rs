@@ -28,7 +28,7 @@ pub async fn apply(
         }
         StorageStep::MarkDrive(mark) => HostCommand::MarkDrive(mark.clone()).ask(state_dir).await.map(drop),
         StorageStep::AssignStorage(assign) => {
-            let mark = MarkDrive { uuid: assign.uuid, marker: assign.marker.clone() };
+            let mark = MarkDrive { id: assign.id.clone(), marker: assign.marker.clone() };
             HostCommand::RemarkDrive(mark).ask(state_dir).await?;
             let content: Vec<&str> = assign.content.iter().map(|content| content.word()).collect();
             let set = BTreeMap::from([("content".to_owned(), content.join(","))]);

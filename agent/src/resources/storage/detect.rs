@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use felhom_shared::drive::{Content, DriveReport, DurableId, Hardware, is_identity};
+use felhom_shared::drive::{
+    Content, DriveReport, DurableId, Hardware, WITHOUT_IDENTITY, ZFS_MEMBER, is_identity,
+};
 use felhom_shared::report::Failure;
 
 use crate::host::block::BlockDevice;
@@ -20,9 +22,11 @@ pub fn detect(devices: &[BlockDevice]) -> Vec<DriveReport> {
     let mut drives: Vec<DriveReport> = devices.iter().map(drive).collect();
     let mut claims: BTreeMap<DurableId, Vec<String>> = BTreeMap::new();
     for drive in &drives {
-        let known = drive.contents.iter().map(|content| (&content.name, &content.known_by));
-        for (name, id) in known.flat_map(|(name, ids)| ids.iter().map(move |id| (name, id))) {
-            claims.entry(id.clone()).or_default().push(name.clone());
+        for content in &drive.contents {
+            let pool = content.pool_id();
+            for id in content.known_by.iter().filter(|id| Some(*id) != pool.as_ref()) {
+                claims.entry(id.clone()).or_default().push(content.name.clone());
+            }
         }
         if let Some(id) = &drive.durable_id {
             claims.entry(id.clone()).or_default().push(drive.name.clone());
@@ -73,7 +77,7 @@ fn drive(device: &BlockDevice) -> DriveReport {
     let mut problems = Vec::new();
     if durable_id.is_none() {
         problems.push(Failure {
-            code: "drive_without_identity".to_owned(),
+            code: WITHOUT_IDENTITY.to_owned(),
             text: format!(
                 "{} has neither a serial number nor a world-wide name of its own: it can be adopted by what is on it, and \
                  not be formatted",
@@ -111,14 +115,17 @@ fn whole(device: &BlockDevice) -> Option<Content> {
 
 fn content(device: &BlockDevice) -> Content {
     let property = |key: &str| device.properties.get(key).map(String::as_str);
-    let filesystem =
-        property("ID_FS_UUID").and_then(|uuid| DurableId::of_contents(uuid, property("ID_FS_UUID_SUB")));
+    let uuid = property("ID_FS_UUID");
+    let filesystem = uuid.and_then(|uuid| DurableId::of_contents(uuid, property("ID_FS_UUID_SUB")));
+    // A pool goes on without some of its members: the whole of it is known too.
+    let is_member = property("ID_FS_TYPE") == Some(ZFS_MEMBER) && property("ID_FS_UUID_SUB").is_some();
+    let pool = uuid.filter(|_| is_member).and_then(DurableId::of_pool);
     // The drive's own record has its table's number there, which every copy of the table has too.
     let is_partition = property("DEVTYPE") == Some("partition") || property("ID_PART_ENTRY_NUMBER").is_some();
     let partition = property("ID_PART_ENTRY_UUID").filter(|_| is_partition).and_then(DurableId::of_partition);
     Content {
         name: device.name.clone(),
-        known_by: filesystem.into_iter().chain(partition).collect(),
+        known_by: pool.into_iter().chain(filesystem).chain(partition).collect(),
         size_bytes: device.size_bytes,
         format: property("ID_FS_TYPE").map(str::to_owned),
         label: property("ID_FS_LABEL").map(str::to_owned),

@@ -20,6 +20,9 @@ pub struct DriveMark {
     /// The file system that was made on it under a signature, until its marker is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<Uuid>,
+    /// The ZFS pool, by its name: what PVE calls it while its drives are away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// All drives that were taken.

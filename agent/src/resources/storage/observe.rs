@@ -2,7 +2,7 @@
 //! Reads only; decides nothing.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use felhom_shared::desired::StorageSpec;
 use felhom_shared::drive::DriveReport;
@@ -11,10 +11,11 @@ use felhom_shared::ordered;
 use felhom_shared::report::Failure;
 use uuid::Uuid;
 
+use super::live;
 use super::mark::DriveMarks;
-use crate::host::block::BlockDevices;
+use crate::host::block::Pool;
 use crate::host::command::{DriveHead, is_served};
-use crate::host::marker::{Marker, mount_point};
+use crate::host::marker::Marker;
 use crate::observe::{Reading, failure};
 use crate::pve::{Pve, StorageDefinition};
 
@@ -42,6 +43,8 @@ pub struct SeenStorages {
 pub struct SeenStorage {
     /// Whether anything is mounted where it belongs.
     pub mounted: bool,
+    /// The pool that is mounted there, if it is one.
+    pub pool: Option<Pool>,
     /// The marker of what is mounted there.
     pub marker: Reading<Marker>,
     /// As PVE defines it.
@@ -66,21 +69,10 @@ pub async fn observe(
 ) -> SeenStorages {
     let (host_id, drives, marks) = known;
     let definitions = definitions(pve, specs).await;
-    let devices = BlockDevices::new(place.root);
     let seen = specs.iter().map(|spec| {
-        let storage = &spec.storage;
-        let at = mount_point(Path::new("/"), storage);
-        let mounted = devices.is_mount_point(&at);
-        let marker = match &mounted {
-            Ok(true) => Marker::read(&below(place.root, &at)),
-            Ok(false) => Reading::Absent,
-            Err(error) => Reading::Unreadable(Failure {
-                code: "mounts_unreadable".to_owned(),
-                text: format!("what is mounted cannot be read: {error}"),
-            }),
-        };
-        let definition = definitions.get(storage).cloned().unwrap_or(Reading::Absent);
-        (storage.clone(), SeenStorage { mounted: mounted.unwrap_or(false), marker, definition })
+        let definition = definitions.get(&spec.storage).cloned().unwrap_or(Reading::Absent);
+        let live::Place { mounted, pool, marker } = live::look(place.root, &spec.storage);
+        (spec.storage.clone(), SeenStorage { mounted, pool, marker, definition })
     });
     SeenStorages {
         host_id,
@@ -91,10 +83,6 @@ pub async fn observe(
         served: is_served(place.state_dir),
         fresh: Uuid::new_v4(),
     }
-}
-
-fn below(root: &Path, at: &Path) -> PathBuf {
-    root.join(at.strip_prefix("/").unwrap_or(at))
 }
 
 /// PVE shows a caller only what it may see: a definition that is not shown is absent only with the right to see it.

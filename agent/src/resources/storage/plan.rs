@@ -19,6 +19,7 @@ use super::plan_format::{is_made, plan_format};
 use super::plan_mounted::plan_mounted;
 use super::resolve::{Found, Target, resolve};
 use super::step::{ChangeStorage, StorageStep};
+use crate::host::block::Pool;
 use crate::host::command::{MountDrive, UnmountDrive};
 use crate::observe::Reading;
 use crate::ops::Grant;
@@ -71,12 +72,19 @@ pub fn plan_storage(spec: &StorageSpec, seen: &SeenStorages, grant: Option<&Gran
         Reading::Absent => None,
         Reading::Present(definition) => Some(definition),
     };
+    let (ours, foreign) = if ours.is_some_and(|definition| is_ours(spec, seen, definition)) {
+        (ours, None)
+    } else {
+        (None, ours)
+    };
     if spec.action == StorageAction::Ignore {
         plan_ignored(spec, (storage, ours), grant, &mut plan);
-    } else if let Some(foreign) = ours.filter(|definition| !is_ours(spec, definition)) {
+    } else if let Some(foreign) = foreign {
         let text = format!(
             "PVE has a storage {} already, of type {} at {:?}, and it is not ours: give this one another name",
-            spec.storage, foreign.kind, foreign.path
+            spec.storage,
+            foreign.kind,
+            if foreign.pool.is_empty() { &foreign.path } else { &foreign.pool }
         );
         plan.note(NoteKind::Refused, "storage_taken", text);
     } else {
@@ -116,8 +124,10 @@ fn plan_wanted(
             );
             plan.note(NoteKind::Waiting, "drive_unplugged", text);
             plan.stand_back(ours);
-            // What is still mounted belongs to a drive that does not answer any more.
-            if storage.mounted && seen.served {
+            // What is still mounted belongs to a drive that does not answer any more. A pool keeps what it has not written
+            // yet until its drives are back, and cannot be unmounted before.
+            let is_pool = seen.marks.taken(&spec.storage).is_some_and(|mark| mark.pool.is_some());
+            if storage.mounted && seen.served && !is_pool {
                 plan.unmount();
             }
         }
@@ -126,7 +136,7 @@ fn plan_wanted(
             plan.stand_back(ours);
         }
         Found::One(target) => {
-            plan.name = Some(target.name.clone());
+            plan.name = Some(target.name().to_owned());
             plan_target(spec, seen, (storage, grant), (&target, ours), plan);
         }
     }
@@ -140,17 +150,20 @@ fn plan_target(
     plan: &mut StoragePlan,
 ) {
     let at = path_of(&spec.storage);
-    if let Some(elsewhere) = target.mounted_at.iter().find(|point| **point != at) {
+    let mounted_at = &target.content.mounted_at;
+    // A pool has its guests' volumes mounted where it wants; only our own part of it belongs here.
+    let elsewhere = mounted_at.iter().find(|point| **point != at && target.pool().is_none());
+    if let Some(elsewhere) = elsewhere {
         let text = format!(
             "{} is mounted at {elsewhere}, by /etc/fstab or by hand: unmount it and take it out there first, and it comes \
              back at {at}",
-            target.name
+            target.name()
         );
         plan.note(NoteKind::Refused, "drive_mounted_elsewhere", text);
         plan.stand_back(ours);
         return;
     }
-    let is_there = target.mounted_at.contains(&at);
+    let is_there = mounted_at.contains(&at);
     let is_taken = is_there && matches!(storage.marker, Reading::Present(_));
     if !seen.served && !is_taken {
         let text = "nobody mounts drives for the agent: is felhom-host.path installed and the agent started by systemd?";
@@ -159,12 +172,31 @@ fn plan_target(
     } else if !is_there && storage.mounted {
         plan.stand_back(ours);
         plan.unmount();
-    } else if !is_there {
+    } else if !is_there || storage.pool.as_ref().is_some_and(Pool::is_suspended) {
         let (storage, filesystem) = (spec.storage.clone(), target.filesystem);
-        plan.steps.push(StorageStep::MountDrive(MountDrive { storage, uuid: target.uuid, filesystem }));
+        plan.steps.push(StorageStep::MountDrive(MountDrive { storage, id: target.id.clone(), filesystem }));
     } else {
         plan.readiness = Readiness::Mounted;
         plan_mounted(spec, seen, (&storage.marker, target), (ours, grant), plan);
+        revive(spec, target, plan);
+        if let Some(pool) = storage.pool.as_ref().filter(|pool| pool.is_degraded()) {
+            let text = format!(
+                "the pool {} goes on without one of its drives and waits for it: `zpool status {}` says which",
+                pool.name, pool.name
+            );
+            plan.note(NoteKind::Waiting, "pool_degraded", text);
+        }
+    }
+}
+
+/// A pool that was switched off had lost its drives, and may still be using what is no longer there: it is made to look
+/// again before PVE uses it.
+fn revive(spec: &StorageSpec, target: &Target, plan: &mut StoragePlan) {
+    let switches_on = |step: &StorageStep| matches!(step, StorageStep::ChangeStorage(change) if change.delete.iter().any(|key| key == "disable"));
+    if target.pool().is_some() && plan.steps.first().is_some_and(switches_on) {
+        let (storage, filesystem) = (spec.storage.clone(), target.filesystem);
+        plan.steps
+            .insert(0, StorageStep::MountDrive(MountDrive { storage, id: target.id.clone(), filesystem }));
     }
 }
 
@@ -172,8 +204,21 @@ pub(super) fn path_of(storage: &StorageId) -> String {
     format!("/mnt/felhom/{storage}")
 }
 
-fn is_ours(spec: &StorageSpec, definition: &StorageDefinition) -> bool {
-    definition.kind == "dir" && definition.path == path_of(&spec.storage)
+/// A pool's definition does not say where our part of it is mounted: it is the pool that was taken, or the one that is meant.
+fn is_ours(spec: &StorageSpec, seen: &SeenStorages, definition: &StorageDefinition) -> bool {
+    match definition.kind.as_str() {
+        "dir" => definition.path == path_of(&spec.storage),
+        "zfspool" => {
+            let taken = seen.marks.taken(&spec.storage).and_then(|mark| mark.pool.as_deref());
+            let is = |pool: Option<&str>| pool == Some(definition.pool.as_str());
+            let meant = || match seen.drives.present().map(|drives| resolve(spec, drives)) {
+                Some(Found::One(target)) => is(target.pool()),
+                _ => false,
+            };
+            is(taken) || meant()
+        }
+        _ => false,
+    }
 }
 
 impl StoragePlan {

@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 
 use felhom_shared::desired::{ContentType, StorageSpec};
-use felhom_shared::drive::DriveReport;
+use felhom_shared::drive::{DriveReport, DurableId};
 use felhom_shared::ordered;
 use felhom_shared::report::{NoteKind, Readiness};
 use felhom_shared::signed::{
     AssignStorage, DetachStorage, ExpectStorage, Rejection, ReplaceDrive, Request, content_words,
 };
-use uuid::Uuid;
 
 use super::observe::{SeenStorage, SeenStorages};
 use super::plan::{StoragePlan, path_of};
@@ -25,7 +24,7 @@ use crate::pve::StorageDefinition;
 /// Another role, or less content.
 pub(super) fn plan_assign(
     spec: &StorageSpec,
-    (marker, uuid): (&Marker, Uuid),
+    (marker, id): (&Marker, &DurableId),
     (ours, grant): (&StorageDefinition, Option<&Grant>),
     plan: &mut StoragePlan,
 ) {
@@ -45,7 +44,7 @@ pub(super) fn plan_assign(
             Some(what) => void(grant, what, plan),
             None => plan.steps.push(StorageStep::AssignStorage(AssignStep {
                 grant: grant.op_id().clone(),
-                uuid,
+                id: id.clone(),
                 marker: Marker { role: signed.role, ..marker.clone() },
                 content: signed.content.clone(),
                 digest: ours.digest.clone(),
@@ -74,7 +73,7 @@ pub(super) fn plan_ignored(
     plan: &mut StoragePlan,
 ) {
     plan.readiness = Readiness::Unknown;
-    let Some(ours) = ours.filter(|definition| definition.path == path_of(&spec.storage)) else { return };
+    let Some(ours) = ours else { return };
     let expect = ExpectStorage {
         durable_id: spec.durable_id.clone(),
         drive_id: storage.marker.present().map(|marker| marker.drive_id),
@@ -107,7 +106,8 @@ pub(super) fn is_another(
     }
     let carries = storage.marker.present().is_some_and(|marker| marker.drive_id == taken.drive_id);
     let at = path_of(&spec.storage);
-    let is_there = matches!(resolve(spec, drives), Found::One(target) if target.mounted_at.contains(&at));
+    let is_there =
+        matches!(resolve(spec, drives), Found::One(target) if target.content.mounted_at.contains(&at));
     !(carries && is_there)
 }
 

@@ -4,13 +4,13 @@
 //! as any other: it is never formatted twice because something on it is missing.
 
 use felhom_shared::desired::{Filesystem, StorageSpec};
-use felhom_shared::drive::{DriveReport, DurableId};
+use felhom_shared::drive::DriveReport;
 use felhom_shared::report::{NoteKind, Readiness};
 use felhom_shared::signed::{ExpectDrive, FormatDrive, Rejection, Request};
 
 use super::observe::SeenStorages;
 use super::plan::StoragePlan;
-use super::resolve::{Found, drive_of, other_class};
+use super::resolve::{Found, drive_of, other_class, was_made_as};
 use super::step::{FormatStep, StorageStep};
 use crate::host::format::objection;
 use crate::observe::Reading;
@@ -23,11 +23,8 @@ pub const NOT_READ: &str = "drive_not_read";
 pub(super) fn is_made(spec: &StorageSpec, seen: &SeenStorages) -> bool {
     let Some(mark) = seen.marks.of(&spec.storage, &spec.durable_id) else { return false };
     let Some(made) = mark.made else { return true };
-    let made = DurableId::of_contents(&made.to_string(), None);
     let drive = seen.drives.present().and_then(|drives| drive_of(spec, drives).ok());
-    drive.is_some_and(|drive| {
-        drive.contents.iter().any(|content| content.known_by.iter().any(|id| Some(id) == made.as_ref()))
-    })
+    drive.is_some_and(|drive| drive.contents.iter().any(|content| was_made_as(content, made)))
 }
 
 pub(super) fn plan_format(

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use felhom_shared::desired::StorageSpec;
 use felhom_shared::ordered;
 use felhom_shared::report::{NoteKind, Readiness};
-use uuid::Uuid;
 
 use super::mark::DriveMark;
 use super::observe::SeenStorages;
@@ -36,11 +35,14 @@ pub(super) fn plan_mounted(
             plan.unreadable(failure);
             plan.stand_back(ours);
         }
-        Reading::Absent if remembered.is_some_and(|mark| mark.made != Some(target.uuid)) => {
+        Reading::Absent
+            if remembered.is_some_and(|mark| !mark.made.is_some_and(|made| target.was_made_as(made))) =>
+        {
             let text = format!(
                 "{} says what the drive of {} said, and does not carry its marker: it is a copy, or was emptied. If it is \
                  the one that is meant, name it anew in the document, by the file system on it",
-                target.name, spec.storage
+                target.name(),
+                spec.storage
             );
             plan.note(NoteKind::Refused, "marker_gone", text);
             plan.stand_back(ours);
@@ -53,7 +55,7 @@ pub(super) fn plan_mounted(
                 storage: spec.storage.clone(),
                 role: spec.role,
             };
-            plan.steps.push(StorageStep::MarkDrive(MarkDrive { uuid: target.uuid, marker }));
+            plan.steps.push(StorageStep::MarkDrive(MarkDrive { id: target.id.clone(), marker }));
         }
         Reading::Present(marker) => {
             match objection(
@@ -63,7 +65,7 @@ pub(super) fn plan_mounted(
                 remembered.is_some_and(|mark| mark.drive_id != marker.drive_id),
             ) {
                 Some((code, text)) => {
-                    plan.note(NoteKind::Refused, code, format!("{}: {text}", target.name));
+                    plan.note(NoteKind::Refused, code, format!("{}: {text}", target.name()));
                     plan.stand_back(ours);
                 }
                 None => {
@@ -71,8 +73,9 @@ pub(super) fn plan_mounted(
                         durable_id: spec.durable_id.clone(),
                         drive_id: marker.drive_id,
                         made: None,
+                        pool: target.pool().map(str::to_owned),
                     });
-                    plan_definition(spec, (marker, target.uuid), (ours, grant), plan);
+                    plan_definition(spec, (marker, target), (ours, grant), plan);
                 }
             }
         }
@@ -111,14 +114,14 @@ fn objection(
 
 fn plan_definition(
     spec: &StorageSpec,
-    (marker, uuid): (&Marker, Uuid),
+    (marker, target): (&Marker, &Target),
     (ours, grant): (Option<&StorageDefinition>, Option<&Grant>),
     plan: &mut StoragePlan,
 ) {
     let wanted = ordered::set(spec.content.iter().map(|content| content.word().to_owned()));
     let Some(ours) = ours else {
         if marker.role == spec.role {
-            plan.steps.push(StorageStep::DefineStorage(definition(spec, &wanted)));
+            plan.steps.push(StorageStep::DefineStorage(definition(spec, target, &wanted)));
         } else {
             let text = format!(
                 "the drive was taken for {} and is not in use: say that role first",
@@ -133,7 +136,7 @@ fn plan_definition(
     }
     let less = !ours.content.is_subset(&wanted);
     if marker.role != spec.role || less {
-        plan_assign(spec, (marker, uuid), (ours, grant), plan);
+        plan_assign(spec, (marker, &target.id), (ours, grant), plan);
     }
     let mut change = ChangeStorage { set: BTreeMap::new(), delete: Vec::new(), digest: ours.digest.clone() };
     if marker.role == spec.role && !wanted.is_subset(&ours.content) {
@@ -143,7 +146,7 @@ fn plan_definition(
     for (key, is, value) in
         [("is_mountpoint", ours.is_mountpoint, "1"), ("create-base-path", !ours.create_base_path, "0")]
     {
-        if !is {
+        if !is && target.pool().is_none() {
             change.set.insert(key.to_owned(), value.to_owned());
         }
     }
@@ -155,16 +158,18 @@ fn plan_definition(
     }
 }
 
-fn definition(spec: &StorageSpec, content: &BTreeSet<String>) -> BTreeMap<String, String> {
+fn definition(spec: &StorageSpec, target: &Target, content: &BTreeSet<String>) -> BTreeMap<String, String> {
     let content: Vec<&str> = content.iter().map(String::as_str).collect();
-    let pairs = [
-        ("storage", spec.storage.to_string()),
-        ("type", "dir".to_owned()),
-        ("path", path_of(&spec.storage)),
-        ("content", content.join(",")),
-        // Without it PVE fills the root disk when the drive is not there.
-        ("is_mountpoint", "1".to_owned()),
-        ("create-base-path", "0".to_owned()),
-    ];
-    pairs.map(|(key, value)| (key.to_owned(), value)).into()
+    let both = [("storage", spec.storage.to_string()), ("content", content.join(","))];
+    let own = match target.pool() {
+        Some(pool) => vec![("type", "zfspool".to_owned()), ("pool", pool.to_owned())],
+        None => vec![
+            ("type", "dir".to_owned()),
+            ("path", path_of(&spec.storage)),
+            // Without it PVE fills the root disk when the drive is not there.
+            ("is_mountpoint", "1".to_owned()),
+            ("create-base-path", "0".to_owned()),
+        ],
+    };
+    ordered::map(both.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value)))
 }

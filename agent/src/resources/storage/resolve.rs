@@ -2,16 +2,18 @@
 //!
 //! Exactly one, told from every other, and fit to be used as it is: everything else has a reason by name.
 
-use felhom_shared::desired::{Filesystem, StorageSpec};
-use felhom_shared::drive::{Content, DriveReport, DurableId};
+use felhom_shared::desired::{Filesystem, StorageRole, StorageSpec};
+use felhom_shared::drive::{Content, DriveReport, DurableId, is_pool_name};
 use felhom_shared::report::Failure;
 use uuid::Uuid;
+
+use crate::host::block::held_by_pool;
 
 /// What became of the search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     /// The file system to use.
-    One(Target),
+    One(Box<Target>),
     /// No drive says that of itself.
     Unplugged,
     /// It is there, and it is not taken.
@@ -21,14 +23,39 @@ pub(super) enum Found {
 /// A file system that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Where it is today, e.g. `sda1`.
-    pub name: String,
-    /// Of the file system.
-    pub uuid: Uuid,
+    /// Where it is today, and where it is mounted.
+    pub content: Content,
+    /// Of the file system, or of the whole pool.
+    pub id: DurableId,
     /// Its kind.
     pub filesystem: Filesystem,
-    /// Where it is mounted.
-    pub mounted_at: Vec<String>,
+}
+
+impl Target {
+    /// Where it is today, e.g. `sda1`.
+    pub(super) fn name(&self) -> &str {
+        &self.content.name
+    }
+
+    /// The name of the pool, where it is one.
+    pub(super) fn pool(&self) -> Option<&str> {
+        self.content.label.as_deref().filter(|_| self.filesystem == Filesystem::Zfs)
+    }
+
+    /// Whether it was made under a signature that gave it this name.
+    pub(super) fn was_made_as(&self, made: Uuid) -> bool {
+        was_made_as(&self.content, made)
+    }
+}
+
+/// A pool draws its number itself; one that was made under a signature is known by its partition.
+pub(super) fn was_made_as(content: &Content, made: Uuid) -> bool {
+    let made = made.to_string();
+    let id = match content.pool_id() {
+        Some(_) => DurableId::of_partition(&made),
+        None => DurableId::of_contents(&made, None),
+    };
+    id.is_some_and(|id| content.known_by.contains(&id))
 }
 
 /// Looks for the drive of an entry.
@@ -38,8 +65,8 @@ pub(super) fn resolve(spec: &StorageSpec, drives: &[DriveReport]) -> Found {
         Ok(drive) => drive,
         Err(found) => return found,
     };
-    match content_of(drive, spec).and_then(|content| fit(drive, content, spec)) {
-        Ok(target) => Found::One(target),
+    match content_of(drive, spec).and_then(|content| fit((drive, drives), content, spec)) {
+        Ok(target) => Found::One(Box::new(target)),
         Err((code, text)) => Found::Unfit(Failure { code: code.to_owned(), text }),
     }
 }
@@ -80,12 +107,11 @@ fn content_of<'a>(drive: &'a DriveReport, spec: &StorageSpec) -> Result<&'a Cont
     if let Some(content) = drive.contents.iter().find(|content| content.known_by.contains(&spec.durable_id)) {
         return Ok(content);
     }
-    let usable = |content: &&Content| {
-        content.format.as_deref().is_some_and(|word| Filesystem::of_word(word).is_some())
-    };
+    let usable =
+        |content: &&Content| content.format.as_deref().is_some_and(|word| Filesystem::found(word).is_some());
     let mut file_systems = drive.contents.iter().filter(usable);
     match (file_systems.next(), file_systems.next()) {
-        (Some(content), None) if drive.contents.len() == 1 => Ok(content),
+        (Some(content), None) if is_alone(content, drive) => Ok(content),
         (None, _) if drive.contents.iter().all(|content| content.format.is_none()) => Err((
             "drive_empty",
             format!("nothing is recognised on {}: adopt takes what is there, format makes new", drive.name),
@@ -102,13 +128,35 @@ fn content_of<'a>(drive: &'a DriveReport, spec: &StorageSpec) -> Result<&'a Cont
     }
 }
 
+/// Nothing else is on the drive. ZFS, given a whole one, leaves 8 MiB of it unused, in a partition of its own.
+fn is_alone(content: &Content, drive: &DriveReport) -> bool {
+    const UNUSED_BYTES: u64 = 8 << 20;
+    let is_tail = |other: &Content| {
+        content.pool_id().is_some()
+            && other.size_bytes == UNUSED_BYTES
+            && other.format.is_none()
+            && other.held_by.is_empty()
+            && other.mounted_at.is_empty()
+    };
+    drive.contents.iter().all(|other| other.name == content.name || is_tail(other))
+}
+
 fn words(content: &Content) -> String {
     let id = content.known_by.first().map(|id| format!(", {id}")).unwrap_or_default();
     format!("{} {}{id}", content.name, content.format.as_deref().unwrap_or("unknown"))
 }
 
-fn fit(drive: &DriveReport, content: &Content, spec: &StorageSpec) -> Result<Target, Reason> {
-    if let Some(problem) = drive.problems.first() {
+fn fit(
+    (drive, drives): (&DriveReport, &[DriveReport]),
+    content: &Content,
+    spec: &StorageSpec,
+) -> Result<Target, Reason> {
+    // A pool is as clear as all of its members.
+    let pool = content.pool_id();
+    let shares =
+        |other: &&DriveReport| pool.is_some() && other.contents.iter().any(|one| one.pool_id() == pool);
+    let mut involved = std::iter::once(drive).chain(drives.iter().filter(shares));
+    if let Some(problem) = involved.find_map(DriveReport::clash) {
         return Err(("drive_unclear", problem.text.clone()));
     }
     if drive.system {
@@ -123,22 +171,48 @@ fn fit(drive: &DriveReport, content: &Content, spec: &StorageSpec) -> Result<Tar
             format!("the kernel lets nobody write to {}: a switch on it, or it is failing", drive.name),
         ));
     }
-    if let Some(holder) = content.held_by.first() {
+    // A pool that is imported holds its members.
+    let own = content.label.as_deref().filter(|_| pool.is_some()).map(held_by_pool);
+    if let Some(holder) = content.held_by.iter().find(|holder| own.as_ref() != Some(holder)) {
         return Err(("drive_held", format!("{} is held by {holder}", content.name)));
     }
     let Some(word) = content.format.as_deref() else {
         return Err(("drive_empty", format!("nothing is recognised on {}", content.name)));
     };
-    let filesystem = Filesystem::of_word(word).ok_or_else(|| {
-        ("filesystem_unsupported", format!("{} holds {word}; ext4 and xfs can be used", content.name))
+    let filesystem = Filesystem::found(word).ok_or_else(|| {
+        ("filesystem_unsupported", format!("{} holds {word}; ext4, xfs and ZFS can be used", content.name))
     })?;
     if let Some(wanted) = spec.filesystem.filter(|wanted| *wanted != filesystem) {
         let text = format!("the document says {} and {} holds {word}", wanted.word(), content.name);
         return Err(("filesystem_differs", text));
     }
-    let uuid = content.known_by.iter().find_map(|id| id.as_str().strip_prefix("contents:")?.parse().ok());
-    let uuid = uuid.ok_or_else(|| {
+    let id = pool.clone().or_else(|| content.known_by.iter().find(|id| id.contents().is_some()).cloned());
+    let id = id.ok_or_else(|| {
         ("filesystem_without_identity", format!("the file system on {} has no UUID of its own", content.name))
     })?;
-    Ok(Target { name: content.name.clone(), uuid, filesystem, mounted_at: content.mounted_at.clone() })
+    if filesystem == Filesystem::Zfs {
+        fit_pool(content, spec)?;
+    }
+    Ok(Target { content: content.clone(), id, filesystem })
+}
+
+/// PVE puts guests' volumes on a pool, and nothing else.
+fn fit_pool(content: &Content, spec: &StorageSpec) -> Result<(), Reason> {
+    let name = content.label.as_deref().unwrap_or_default();
+    if !is_pool_name(name) {
+        let text = format!(
+            "{} belongs to a pool whose name ({name:?}) cannot be handed on: import it under another",
+            content.name
+        );
+        return Err(("pool_name_unfit", text));
+    }
+    let wrong = spec.content.iter().find(|one| !Filesystem::Zfs.holds(**one));
+    if wrong.is_some() || spec.role != StorageRole::Guests {
+        let text = format!(
+            "{} belongs to the ZFS pool {name}, which holds images and rootdir for guests, and no files or backups",
+            content.name
+        );
+        return Err(("pool_holds_guests_only", text));
+    }
+    Ok(())
 }

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use felhom_shared::desired::{ContentType, Filesystem};
-use felhom_shared::drive::DurableId;
+use felhom_shared::drive::{DurableId, is_pool_name};
 use felhom_shared::report::Class;
 use felhom_shared::signed::{OpId, content_words};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::host::command::{MarkDrive, MountDrive, UnmountDrive};
 use crate::host::marker::Marker;
@@ -53,8 +52,8 @@ pub struct FormatStep {
 pub struct AssignStep {
     /// The operation that releases it.
     pub grant: OpId,
-    /// The file system that carries the marker.
-    pub uuid: Uuid,
+    /// The file system or pool that carries the marker.
+    pub id: DurableId,
     /// The marker from now on.
     pub marker: Marker,
     /// What may lie on the storage from now on.
@@ -146,7 +145,9 @@ impl StorageStep {
 fn is_routine(key: &str, value: &str) -> bool {
     match key {
         "storage" | "disable" => true,
-        "type" => value == "dir",
+        "type" => value == "dir" || value == "zfspool",
+        // The whole of a pool: what else its owner keeps in it stays his.
+        "pool" => is_pool_name(value),
         "path" => value.starts_with("/mnt/felhom/") && !value.contains(".."),
         "is_mountpoint" => value == "1",
         "create-base-path" => value == "0",
@@ -160,13 +161,15 @@ impl fmt::Display for StorageStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MountDrive(mount) => {
-                write!(f, "{} {} at /mnt/felhom/{}", mount.filesystem.word(), mount.uuid, mount.storage)
+                let what = mount.id.contents().unwrap_or_default();
+                write!(f, "{} {what} at /mnt/felhom/{}", mount.filesystem.word(), mount.storage)
             }
             Self::UnmountDrive(unmount) => {
                 write!(f, "what is left at /mnt/felhom/{}", unmount.storage)
             }
             Self::MarkDrive(mark) => {
-                write!(f, "{} as ours, for {}", mark.uuid, mark.marker.role.word())
+                let what = mark.id.contents().unwrap_or_default();
+                write!(f, "{what} as ours, for {}", mark.marker.role.word())
             }
             Self::FormatDrive(format) => write!(f, "{} with {}", format.drive, format.filesystem.word()),
             Self::AssignStorage(assign) => {
@@ -198,6 +201,9 @@ mod tests {
             ("is_mountpoint", "0"),
             ("create-base-path", "1"),
             ("type", "nfs"),
+            ("pool", "rpool/ROOT"),
+            ("mountpoint", "/etc"),
+            ("sparse", "1"),
             ("content-dirs", "iso=/etc"),
             ("prune-backups", "keep-last=1"),
             ("shared", "1"),

@@ -13,11 +13,13 @@ use super::mark::DriveMarks;
 use super::observe::{SeenStorage, SeenStorages};
 use super::plan::{StoragePlan, plan_storage};
 use super::step::StorageStep;
-use crate::host::block::BlockDevice;
+use crate::host::block::{BlockDevice, Pool};
 use crate::host::marker::Marker;
 use crate::observe::Reading;
 use crate::pve::StorageDefinition;
 use crate::resources::storage::detect;
+
+mod pools;
 
 const UUID: &str = "b3d5f7a1-22c4-4e0e-8c61-5d1f9f3c7e20";
 const AT: &str = "/mnt/felhom/photos";
@@ -67,6 +69,8 @@ struct Host {
     marks: DriveMarks,
     served: bool,
     fresh: u128,
+    /// What the kernel says of the pool that is mounted.
+    pool_state: &'static str,
 }
 
 impl Host {
@@ -79,6 +83,7 @@ impl Host {
             marks: DriveMarks::default(),
             served: true,
             fresh: 1,
+            pool_state: "ONLINE",
         }
     }
 
@@ -111,8 +116,11 @@ impl Host {
                 uuid(name).and_then(|uuid| self.markers.get(&uuid).cloned()).unwrap_or(Reading::Absent)
             }
         };
-        let seen =
-            SeenStorage { mounted: self.mounted.is_some(), marker, definition: self.definition.clone() };
+        let marker = if self.is_suspended() { Reading::Unreadable(waits()) } else { marker };
+        let state = self.pool_state.to_owned();
+        let pool = Pool { name: "tank".to_owned(), guid: None, state };
+        let (mounted, pool) = (self.mounted.is_some(), self.mounted.is_some().then_some(pool));
+        let seen = SeenStorage { mounted, pool, marker, definition: self.definition.clone() };
         SeenStorages {
             host_id: HostId(Uuid::from_u128(9)),
             drives: Reading::Present(detect(&devices)),
@@ -132,12 +140,16 @@ impl Host {
         assert_eq!(step.class(), Class::Routine, "{step}");
         match step {
             StorageStep::MountDrive(mount) => {
-                let uuid = mount.uuid.to_string();
+                let uuid = mount.id.contents().expect("it is known by what is on it");
                 let parts = self.devices.iter().flat_map(|device| &device.partitions);
                 let part = parts.clone().find(|part| part.properties["ID_FS_UUID"] == uuid);
                 self.mounted = Some(part.expect("only what is there is mounted").name.clone());
+                self.pool_state = "ONLINE";
             }
-            StorageStep::UnmountDrive(_) => self.mounted = None,
+            StorageStep::UnmountDrive(_) => {
+                assert!(!self.is_suspended(), "it would wait for ever");
+                self.mounted = None;
+            }
             StorageStep::FormatDrive(_)
             | StorageStep::AssignStorage(_)
             | StorageStep::DetachStorage(_)
@@ -145,19 +157,21 @@ impl Host {
                 unreachable!("it is guarded")
             }
             StorageStep::MarkDrive(mark) => {
-                let before =
-                    self.markers.insert(mark.uuid.to_string(), Reading::Present(mark.marker.clone()));
+                let carrier = mark.id.contents().expect("it is known by what is on it").to_owned();
+                let before = self.markers.insert(carrier, Reading::Present(mark.marker.clone()));
                 assert!(before.is_none(), "no marker is written over");
             }
             StorageStep::DefineStorage(params) => {
+                let word = |key: &str| params.get(key).cloned().unwrap_or_default();
                 self.definition = Reading::Present(StorageDefinition {
-                    storage: params["storage"].clone(),
-                    kind: params["type"].clone(),
-                    path: params["path"].clone(),
+                    storage: word("storage"),
+                    kind: word("type"),
+                    path: word("path"),
+                    pool: word("pool"),
                     content: params["content"].split(',').map(str::to_owned).collect(),
                     disable: false,
-                    is_mountpoint: params["is_mountpoint"] == "1",
-                    create_base_path: params["create-base-path"] != "0",
+                    is_mountpoint: word("is_mountpoint") == "1",
+                    create_base_path: word("create-base-path") != "0",
                     digest: "1".to_owned(),
                 });
             }
@@ -187,9 +201,17 @@ impl Host {
         panic!("no end: {:?}", self.plan(spec));
     }
 
+    fn is_suspended(&self) -> bool {
+        self.pool_state == "SUSPENDED"
+    }
+
     fn is_used(&self) -> bool {
         self.definition.present().is_some_and(|definition| !definition.disable)
     }
+}
+
+fn waits() -> Failure {
+    Failure { code: "pool_suspended".to_owned(), text: "it waits for its drives".to_owned() }
 }
 
 fn words(plan: &StoragePlan) -> Vec<&str> {
@@ -255,6 +277,14 @@ fn the_mount_of_a_pulled_drive_makes_room_for_the_drive() {
     host.mounted = Some("sdz1".to_owned());
     let plan = host.plan(&spec());
     assert_eq!(words(&plan), ["change_storage", "unmount_drive"]);
+    assert_eq!(host.converge(&spec()).readiness, Readiness::Ready);
+}
+
+/// A bridge that hides every number: what is on the drive still says which it is.
+#[test]
+fn a_drive_without_numbers_is_adopted_by_what_is_on_it() {
+    let mut host = Host::with(vec![disk("sda", "000000000000", UUID)]);
+    assert_eq!(host.see().drives.present().unwrap()[0].problems[0].code, "drive_without_identity");
     assert_eq!(host.converge(&spec()).readiness, Readiness::Ready);
 }
 

@@ -66,7 +66,7 @@ impl DriveRow {
 fn offers(drive: &DriveReport, assigned: &[StorageSpec]) -> Vec<(Shown, Shown)> {
     let ids = drive.contents.iter().flat_map(|content| &content.known_by).chain(&drive.durable_id);
     let is_assigned = |id: &DurableId| assigned.iter().any(|spec| spec.durable_id == *id);
-    if drive.system || !drive.problems.is_empty() || ids.clone().any(is_assigned) {
+    if drive.system || drive.clash().is_some() || ids.clone().any(is_assigned) {
         return Vec::new();
     }
     let content = |content: &Content| {

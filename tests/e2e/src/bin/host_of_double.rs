@@ -22,7 +22,13 @@ fn main() -> ExitCode {
         let words = match &change {
             MountChange::Mount { uuid, at } => vec!["mount-drive", uuid.as_str(), at.as_str()],
             MountChange::Unmount { at } => vec!["unmount-drive", at.as_str()],
-            MountChange::Repartition { name, format, uuid } => vec!["repartition", name, format, uuid],
+            MountChange::Repartition { name, format, uuid, partition } => {
+                vec!["repartition", name, format, uuid, partition]
+            }
+            MountChange::MountDataset { dataset, at } => vec!["mount-dataset", dataset.as_str(), at.as_str()],
+            MountChange::Zfs(words) => {
+                std::iter::once("zfs").chain(words.iter().map(String::as_str)).collect()
+            }
         };
         let mut ctl = Command::new(&fake_pve);
         ctl.args(["ctl", "--control"]).arg(&control).args(words).stdout(Stdio::null());

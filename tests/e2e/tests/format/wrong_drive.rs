@@ -53,6 +53,7 @@ fn wrong_drive_whatever_changed_since_the_signature() {
         label: String::new(),
         mounted_at: None,
         held_by: None,
+        partition: String::new(),
     };
     let ways: [(&str, Change, &str); 15] = [
         (

@@ -86,6 +86,13 @@ pub(super) fn create(world: &mut World, call: &Call) -> Answer {
             "create storage failed: unable to activate storage '{id}' - directory is expected to be a mount point but is not mounted: '{path}'"
         )));
     }
+    if let Some(pool) = call.get("pool").filter(|_| kind == "zfspool")
+        && let Err(text) = world.activate_pool(pool)
+    {
+        return Err(Refusal::die(format!(
+            "create storage failed: could not activate storage '{id}', {text}"
+        )));
+    }
     let mut storage =
         Storage::new(&kind, call.get("content").unwrap_or("images,rootdir"), world.node.disk_bytes);
     for (key, value) in call.params.iter().filter(|(k, _)| !NOT_STORED.contains(&k.as_str())) {

@@ -17,6 +17,7 @@ use crate::schema::Schema;
 
 pub(crate) mod config;
 pub(crate) mod guest;
+pub(crate) mod pool;
 pub(crate) mod storage;
 pub(crate) mod task;
 
@@ -33,6 +34,9 @@ pub struct Node {
     pub bridges: BTreeSet<String>,
     /// Paths where a drive is mounted.
     pub mounts: BTreeSet<String>,
+    /// ZFS pools that are imported and mounted.
+    #[serde(default)]
+    pub pools: BTreeSet<String>,
     /// Whether what is mounted on this machine counts too.
     #[serde(default)]
     pub real_mounts: bool,

@@ -162,7 +162,10 @@ impl World {
     /// Whether the disk or server behind it is there.
     pub(crate) fn answers(&self, storage: &Storage) -> bool {
         let must_be_mounted = storage.options.get("is_mountpoint").is_some_and(|value| value == "1");
-        storage.online && (!must_be_mounted || self.mounted(storage.path()))
+        let pool = storage.options.get("pool").filter(|_| storage.kind == "zfspool");
+        storage.online
+            && (!must_be_mounted || self.mounted(storage.path()))
+            && pool.is_none_or(|pool| self.activate_pool(pool).is_ok())
     }
 
     /// As `usable_storage`, and it takes disks of this kind of guest.

@@ -93,7 +93,17 @@ fn members_of_one_pool_are_told_apart() {
         ..device(name, &[])
     };
     let drives = detect(&[member("sda", "77"), member("sdb", "78")]);
-    assert!(drives.iter().all(|drive| drive.problems.is_empty() && drive.contents[0].known_by.len() == 1));
+    assert!(drives.iter().all(|drive| drive.problems.is_empty()));
+    let known = |drive: &DriveReport| -> Vec<String> {
+        drive.contents[0].known_by.iter().map(ToString::to_string).collect()
+    };
+    // And by what they carry together the pool is known, while one of them is there.
+    assert_eq!(known(&drives[0]), ["contents:1234567890123456789", "contents:1234567890123456789/77"]);
+    // A copy of one is told from none of them.
+    let drives = detect(&[member("sda", "77"), member("sdb", "78"), member("sdc", "77")]);
+    assert!(
+        drives[1].problems.is_empty() && !drives[0].problems.is_empty() && !drives[2].problems.is_empty()
+    );
 }
 
 #[test]
