@@ -194,9 +194,7 @@ fn a_pool_is_adopted_pulled_and_back_in_another_slot_without_a_person() {
     if !machine.try_sh("modinfo -F version zfs | grep -q '^2[.]1[.]'").well() {
         comes_back(&machine, &first, &marker);
     } else {
-        println!(
-            "not tried: ZFS 2.1, older than any supported Proxmox has, never learns that the drive is back"
-        );
+        println!("not tried: ZFS 2.1, older than a current Proxmox has, never learns that the drive is back");
     }
 }
 
