@@ -12,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use felhom_shared::drive::ZFS_MEMBER;
+use felhom_shared::drive::{Content, ZFS_MEMBER};
 use felhom_shared::ordered;
 
 use mounts::Mounts;
@@ -68,6 +68,13 @@ impl BlockDevice {
 #[must_use]
 pub fn held_by_pool(name: &str) -> String {
     format!("pool {name}")
+}
+
+/// What holds a part, besides the very pool that it is a member of: a pool that is imported holds its members.
+#[must_use]
+pub fn other_holder(content: &Content) -> Option<&String> {
+    let own = content.label.as_deref().filter(|_| content.pool_id().is_some()).map(held_by_pool);
+    content.held_by.iter().find(|holder| own.as_ref() != Some(holder))
 }
 
 /// Pools, and what of them is mounted.

@@ -16,7 +16,7 @@ use felhom_shared::id::StorageId;
 use felhom_shared::limits::ENVELOPE_BYTES_MAX;
 use felhom_shared::report::Failure;
 
-use super::block::{BlockDevices, Mounted, held_by_pool};
+use super::block::{BlockDevices, Mounted, other_holder};
 use super::command::{ANSWERS, Answer, HostCommand, MarkDrive, MountDrive, REQUESTS};
 use super::format::Trust;
 use super::marker::{FILE_NAME, Marker, mount_point};
@@ -263,9 +263,7 @@ fn may_be_used(drive: &DriveReport, content: &Content) -> Result<(), Failure> {
     if drive.system {
         return Err(failed("drive_of_the_system", format!("the box itself runs from {}", drive.name)));
     }
-    // A pool that is imported holds its members.
-    let own = content.label.as_deref().filter(|_| content.pool_id().is_some()).map(held_by_pool);
-    match content.held_by.iter().find(|holder| own.as_ref() != Some(holder)) {
+    match other_holder(content) {
         Some(holder) => Err(failed("drive_held", format!("{} is held by {holder}", content.name))),
         None => Ok(()),
     }

@@ -43,7 +43,7 @@ impl Clerk<'_> {
                 let devices = members.iter().map(|member| self.member_device(member).display().to_string());
                 args.extend(devices.flat_map(|device| ["-d".to_owned(), device]));
                 args.push(guid.to_owned());
-                self.zpool(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
+                self.about_pool("zpool", &args.iter().map(String::as_str).collect::<Vec<_>>())?;
             }
             Some(pool) if !self.is_pool(&pool, guid)? => return Err(name_taken(&name)),
             Some(pool) if in_use => self.revive(&pool)?,
@@ -51,7 +51,7 @@ impl Clerk<'_> {
         }
         let ours = dataset(&name);
         if (self.tool)("zfs", &["list", "-H", "-o", "name", &ours]).is_err() {
-            self.zfs(&["create", "-o", "mountpoint=legacy", &ours])?;
+            self.about_pool("zfs", &["create", "-o", "mountpoint=legacy", &ours])?;
         }
         Ok(name)
     }
@@ -63,13 +63,13 @@ impl Clerk<'_> {
         if !pool.is_suspended() {
             // It waits where the pool only now finds that its drives were gone, until that is cleared: so it is not waited for.
             let reopen = ["--fork", "zpool", "reopen", "-n", name];
-            (self.tool)("setsid", &reopen).map_err(|said| failed("pool_failed", said))?;
+            self.about_pool("setsid", &reopen)?;
             let until = Instant::now() + REOPENS;
             while Instant::now() < until && !self.imported(name).is_some_and(|pool| pool.is_suspended()) {
                 std::thread::sleep(Duration::from_millis(200));
             }
         }
-        self.zpool(&["clear", name])?;
+        self.about_pool("zpool", &["clear", name])?;
         if self.imported(name).is_some_and(|pool| pool.is_suspended()) {
             let text =
                 format!("the pool {name} still waits for a drive: `zpool status {name}` says for which");
@@ -83,8 +83,7 @@ impl Clerk<'_> {
         if pool.guid.is_some() {
             return Ok(pool.is(guid));
         }
-        let said = (self.tool)("zpool", &["get", "-H", "-o", "value", "guid", &pool.name]);
-        Ok(said.map_err(|said| failed("pool_failed", said))?.trim() == guid)
+        Ok(self.about_pool("zpool", &["get", "-H", "-o", "value", "guid", &pool.name])?.trim() == guid)
     }
 
     /// Writes out all that a pool has and lets go of its drives, so that they may be pulled.
@@ -104,7 +103,7 @@ impl Clerk<'_> {
             let unit = mount_unit::of_path(point);
             (self.tool)("systemctl", &["stop", "--", &unit]).map_err(|said| failed("pool_busy", said))?;
         }
-        self.zpool(&["export", &pool.name])
+        self.about_pool("zpool", &["export", &pool.name]).map(drop)
     }
 
     /// A new pool on one partition, named as its storage, as PVE makes them.
@@ -124,8 +123,8 @@ impl Clerk<'_> {
             "canmount=off",
         ];
         let args: Vec<&str> = made.into_iter().chain([name, &device]).collect();
-        self.zpool(&args)?;
-        self.zfs(&["set", "canmount=on", name])
+        self.about_pool("zpool", &args)?;
+        self.about_pool("zfs", &["set", "canmount=on", name]).map(drop)
     }
 
     /// A name that is free, on every drive and in the kernel.
@@ -142,9 +141,7 @@ impl Clerk<'_> {
 
     /// Its tools give up where the kernel has not loaded it, and this program may load nothing: systemd does.
     fn load_zfs(&self) -> Result<(), Failure> {
-        (self.tool)("systemctl", &["start", "--", "modprobe@zfs.service"])
-            .map(drop)
-            .map_err(|said| failed("pool_failed", said))
+        self.about_pool("systemctl", &["start", "--", "modprobe@zfs.service"]).map(drop)
     }
 
     fn imported(&self, name: &str) -> Option<Pool> {
@@ -164,12 +161,9 @@ impl Clerk<'_> {
         self.root.join("dev/disk/by-partuuid").join(uuid)
     }
 
-    fn zpool(&self, args: &[&str]) -> Result<(), Failure> {
-        (self.tool)("zpool", args).map(drop).map_err(|said| failed("pool_failed", said))
-    }
-
-    fn zfs(&self, args: &[&str]) -> Result<(), Failure> {
-        (self.tool)("zfs", args).map(drop).map_err(|said| failed("pool_failed", said))
+    /// Runs a tool of the host: what it prints, or its words as the reason.
+    fn about_pool(&self, program: &str, args: &[&str]) -> Result<String, Failure> {
+        (self.tool)(program, args).map_err(|said| failed("pool_failed", said))
     }
 }
 

@@ -17,7 +17,7 @@ use felhom_shared::desired::DesiredState;
 use felhom_shared::id::HostId;
 use tempfile::TempDir;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Killed};
 use crate::document::host_id;
 use crate::host_desk::HostDesk;
 use crate::keyring::Keyring;
@@ -158,6 +158,18 @@ impl House {
     #[must_use]
     pub fn agent_with_probe(&self, probe: std::rc::Rc<dyn Fn(felhom_agent::state::Boundary)>) -> Agent {
         Agent::start(self, Some(probe))
+    }
+
+    /// The agent, which is killed when it passes its journal's boundaries for the `deadly`th time, counted from 1.
+    #[must_use]
+    pub fn agent_killed_at(&self, deadly: u32) -> Agent {
+        let passed = std::cell::Cell::new(0);
+        self.agent_with_probe(std::rc::Rc::new(move |_| {
+            passed.set(passed.get() + 1);
+            if passed.get() == deadly {
+                Killed::now();
+            }
+        }))
     }
 
     /// A client of the node's API with the agent's token.

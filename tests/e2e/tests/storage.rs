@@ -15,7 +15,7 @@ use felhom_shared::desired::{
 use felhom_shared::drive::DurableId;
 use felhom_shared::id::StorageId;
 use felhom_shared::report::{Outcome, Readiness, ReceiptState, StorageReport};
-use felhom_tests::{House, Keyring, Killed, Told, document, lxc, on_storage};
+use felhom_tests::{House, Keyring, Told, document, lxc, on_storage};
 
 const DATA_SERIAL: &str = "WD-WCC7K4LJ5TXR";
 const DATA_UUID: &str = "b3d5f7a1-22c4-4e0e-8c61-5d1f9f3c7e20";
@@ -130,14 +130,7 @@ fn a_mount_is_proven_live_right_before_something_is_written_to_it() {
 fn the_agent_may_die_anywhere_on_the_way_to_a_storage() {
     for deadly in 1..=16 {
         let house = house();
-        let count = Rc::new(std::cell::Cell::new(0));
-        let counted = Rc::clone(&count);
-        let mut agent = house.agent_with_probe(Rc::new(move |_| {
-            counted.set(counted.get() + 1);
-            if counted.get() == deadly {
-                Killed::now();
-            }
-        }));
+        let mut agent = house.agent_killed_at(deadly);
         let mut desired = desired();
         desired.guests.clear();
         agent.desire(&desired);

@@ -1,13 +1,12 @@
 //! A guest through which the box reaches its hub: a change of it after which the hub is silent is taken back, whatever it
 //! was, and whenever the agent dies.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use felhom_agent::cycle::CycleEnd;
 use felhom_shared::desired::{DesiredState, GuestSpec, Power, Uplink};
 use felhom_shared::report::Outcome;
-use felhom_tests::{Agent, House, Killed, Told, document, lxc};
+use felhom_tests::{Agent, House, Told, document, lxc};
 
 const WINDOW: Duration = Duration::from_secs(70);
 const SETTLES: Duration = Duration::from_secs(25);
@@ -114,14 +113,7 @@ fn the_agent_may_die_anywhere_on_the_way_there_and_back() {
     for deadly in 1..=12 {
         let house = House::new();
         drop(proven(&house));
-        let count = Rc::new(std::cell::Cell::new(0));
-        let counted = Rc::clone(&count);
-        let mut agent = house.agent_with_probe(Rc::new(move |_| {
-            counted.set(counted.get() + 1);
-            if counted.get() == deadly {
-                Killed::now();
-            }
-        }));
+        let mut agent = house.agent_killed_at(deadly);
         agent.desire(&desired(GuestSpec { power: Power::Stopped, ..router(1024) }));
         let mut died = false;
         for _ in 0..4 {

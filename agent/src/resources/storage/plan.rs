@@ -173,8 +173,7 @@ fn plan_target(
         plan.stand_back(ours);
         plan.unmount();
     } else if !is_there || storage.pool.as_ref().is_some_and(Pool::is_suspended) {
-        let (storage, filesystem) = (spec.storage.clone(), target.filesystem);
-        plan.steps.push(StorageStep::MountDrive(MountDrive { storage, id: target.id.clone(), filesystem }));
+        plan.steps.push(mount(spec, target));
     } else {
         plan.readiness = Readiness::Mounted;
         plan_mounted(spec, seen, (&storage.marker, target), (ours, grant), plan);
@@ -189,14 +188,17 @@ fn plan_target(
     }
 }
 
+fn mount(spec: &StorageSpec, target: &Target) -> StorageStep {
+    let (storage, id, filesystem) = (spec.storage.clone(), target.id.clone(), target.filesystem);
+    StorageStep::MountDrive(MountDrive { storage, id, filesystem })
+}
+
 /// A pool that was switched off had lost its drives, and may still be using what is no longer there: it is made to look
 /// again before PVE uses it.
 fn revive(spec: &StorageSpec, target: &Target, plan: &mut StoragePlan) {
     let switches_on = |step: &StorageStep| matches!(step, StorageStep::ChangeStorage(change) if change.delete.iter().any(|key| key == "disable"));
     if target.pool().is_some() && plan.steps.first().is_some_and(switches_on) {
-        let (storage, filesystem) = (spec.storage.clone(), target.filesystem);
-        plan.steps
-            .insert(0, StorageStep::MountDrive(MountDrive { storage, id: target.id.clone(), filesystem }));
+        plan.steps.insert(0, mount(spec, target));
     }
 }
 

@@ -7,7 +7,7 @@ use felhom_shared::drive::{Content, DriveReport, DurableId, is_pool_name};
 use felhom_shared::report::Failure;
 use uuid::Uuid;
 
-use crate::host::block::held_by_pool;
+use crate::host::block::other_holder;
 
 /// What became of the search.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,9 +171,7 @@ fn fit(
             format!("the kernel lets nobody write to {}: a switch on it, or it is failing", drive.name),
         ));
     }
-    // A pool that is imported holds its members.
-    let own = content.label.as_deref().filter(|_| pool.is_some()).map(held_by_pool);
-    if let Some(holder) = content.held_by.iter().find(|holder| own.as_ref() != Some(holder)) {
+    if let Some(holder) = other_holder(content) {
         return Err(("drive_held", format!("{} is held by {holder}", content.name)));
     }
     let Some(word) = content.format.as_deref() else {

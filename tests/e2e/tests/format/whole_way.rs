@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::rc::Rc;
 
 use fake_pve::Drive;
 use felhom_agent::host::block::BlockDevices;
@@ -11,7 +10,7 @@ use felhom_shared::desired::{
     ContentType, DesiredState, Filesystem, StorageAction, StorageRole, StorageSpec,
 };
 use felhom_shared::report::{Outcome, Readiness, ReceiptState, StorageReport};
-use felhom_tests::{House, Keyring, Killed, document, lxc, on_storage};
+use felhom_tests::{House, Keyring, document, lxc, on_storage};
 
 use crate::ground::{SERIAL, storage};
 
@@ -120,14 +119,7 @@ fn the_agent_may_die_anywhere_on_the_way_through_a_format() {
         let held = agent.settle_to(|end| !end.state.ops.pending.is_empty());
         let envelope = keyring.release(&held.state.ops.pending[0]);
         drop(agent);
-        let count = Rc::new(std::cell::Cell::new(0));
-        let counted = Rc::clone(&count);
-        let mut agent = house.agent_with_probe(Rc::new(move |_| {
-            counted.set(counted.get() + 1);
-            if counted.get() == deadly {
-                Killed::now();
-            }
-        }));
+        let mut agent = house.agent_killed_at(deadly);
         let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             agent.hand_in(&envelope);
             agent.settle();

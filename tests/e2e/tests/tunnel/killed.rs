@@ -1,13 +1,12 @@
 //! The agent dies at every boundary of its journal.
 
 use std::fs;
-use std::rc::Rc;
 use std::time::Duration;
 
 use felhom_agent::cycle::CycleEnd;
 use felhom_shared::desired::{Presence, TunnelSpec};
 use felhom_shared::report::{Outcome, StepOutcome, TunnelReadiness};
-use felhom_tests::{Agent, Killed};
+use felhom_tests::Agent;
 
 use crate::{LONG, codes, desired, running, spec, token, tunnel};
 
@@ -37,13 +36,7 @@ fn dies_on_the_way(way: &str, deadly: u32) -> bool {
     let (house, agent) = running("one");
     drop(agent);
     house.tunnel().edge().refuse(&token("refused").s);
-    let count = Rc::new(std::cell::Cell::new(0));
-    let mut agent = house.agent_with_probe(Rc::new(move |_| {
-        count.set(count.get() + 1);
-        if count.get() == deadly {
-            Killed::now();
-        }
-    }));
+    let mut agent = house.agent_killed_at(deadly);
     let text = token(way).text();
     let document = match way {
         "none" => desired(TunnelSpec { presence: Presence::Absent, token: None, ..spec("") }),
